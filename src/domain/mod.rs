@@ -1,0 +1,18 @@
+//! The pure heart: what tokens, sessions, keys and principals are, and which step follows which.
+//!
+//! No async, no I/O. Time and randomness arrive through [`sources`]; states are enums with data; everything that
+//! decides (a refresh, a narrowing of scope, a right) is a function that tests call with simulated time.
+
+pub mod audit;
+pub mod client;
+pub mod error;
+pub mod ids;
+pub mod key;
+pub mod policy;
+pub mod revocation;
+pub mod scope;
+pub mod secret;
+pub mod session;
+pub mod sources;
+pub mod time;
+pub mod user;

@@ -1,0 +1,95 @@
+//! The only doors to time and randomness. `clippy.toml` bans every other one.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::time::Timestamp;
+
+/// Where the program learns what time it is.
+pub trait Clock: Send + Sync {
+    /// The wall clock. It may jump, in both directions.
+    fn now(&self) -> Timestamp;
+
+    /// Time since some fixed moment, never going back and counting the time the machine was suspended: what a
+    /// promise about staleness is measured by.
+    fn uptime(&self) -> Duration;
+}
+
+/// Where the program gets unpredictable bytes.
+pub trait Entropy: Send + Sync {
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// `N` unpredictable bytes.
+pub fn random<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
+    let mut bytes = [0; N];
+    entropy.fill(&mut bytes);
+    bytes
+}
+
+/// The machine's own clocks.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn now(&self) -> Timestamp {
+        match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => Timestamp::from_millis(0).plus(since),
+            Err(before) => Timestamp::from_millis(0).minus(before.duration()),
+        }
+    }
+
+    fn uptime(&self) -> Duration {
+        let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(u64::try_from(at.tv_sec).unwrap_or(0), u32::try_from(at.tv_nsec).unwrap_or(0))
+    }
+}
+
+/// The operating system's random generator.
+#[derive(Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    /// # Panics
+    /// When the operating system has no randomness to give: nothing safe can follow.
+    #[expect(clippy::disallowed_methods, clippy::expect_used, reason = "the one place that asks the system")]
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: AtomicI64,
+    uptime: AtomicI64,
+}
+
+impl ManualClock {
+    pub fn starting_at(now: Timestamp) -> Self {
+        Self { now: AtomicI64::new(now.millis()), uptime: AtomicI64::new(0) }
+    }
+
+    /// Lets time pass, on both clocks.
+    pub fn advance(&self, span: Duration) {
+        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.now.fetch_add(millis, Ordering::SeqCst);
+        self.uptime.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock alone, as an operator or NTP would.
+    pub fn set(&self, now: Timestamp) {
+        self.now.store(now.millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.uptime.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+}

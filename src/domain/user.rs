@@ -1,0 +1,41 @@
+//! What a user is.
+
+use std::fmt;
+
+use super::ids::Sub;
+use super::scope::Scope;
+use super::time::Timestamp;
+
+/// A user of the password grant.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    pub sub: Sub,
+    /// As the user or operator wrote it.
+    pub username: String,
+    /// The username after PRECIS UsernameCaseMapped: what is unique and compared.
+    pub username_key: String,
+    /// A PHC string; `None` for a user who cannot log in by password.
+    pub password_hash: Option<String>,
+    /// OpenID Connect standard claims, by their names.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    pub admin_scopes: Scope,
+    pub disabled: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// Grows with every change: a change made from an older reading is refused by the database.
+    pub version: i64,
+    /// Grows with every password change, disabling or reset: a login that began before it opens no session.
+    pub credential_epoch: i64,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("sub", &self.sub)
+            .field("username", &self.username)
+            .field("admin_scopes", &self.admin_scopes)
+            .field("disabled", &self.disabled)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,295 @@
+//! The Store seam: named atomic operations that answer with outcomes.
+//!
+//! No transaction leaves this layer; an outcome whose effect must be kept is never an `Err`; no network call and no
+//! signature happens inside a transaction. SQLite and PostgreSQL share the text of every statement but the batches.
+//! A single-use state changes only by a guarded statement whose row count is the verdict.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::audit::{AuditEvent, AuditRecord, AuditType};
+use crate::domain::client::Client;
+use crate::domain::ids::{ClientId, Jti, Kid, SessionId, Sub};
+use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
+use crate::domain::policy::TokenPolicy;
+use crate::domain::revocation::Revocation;
+use crate::domain::session::{EndReason, Outcome, Presented, Session};
+use crate::domain::time::Timestamp;
+use crate::domain::user::User;
+
+/// Why the store gave no outcome. Whether a write took effect is then unknown; every operation may be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, or the outcome of a COMMIT is unknown.
+    #[error("the database does not answer: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// More writes are waiting than the queue holds.
+    #[error("the write queue is full")]
+    QueueFull,
+    /// A row does not mean anything: a defect, or a database edited by hand.
+    #[error("the database holds a row that cannot be: {0}")]
+    Inconsistent(String),
+}
+
+impl From<StoreError> for crate::domain::error::OAuthError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Inconsistent(_) => Self::internal(error),
+            StoreError::Unavailable(_) | StoreError::QueueFull => {
+                Self::unavailable("the service is overloaded or its database does not answer; try again").cause(error)
+            }
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A login that is to become a session.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    pub session: Session,
+    /// The user's `credential_epoch` when the password was checked: the session opens only if it still holds and the
+    /// user is neither disabled nor deleted.
+    pub credential_epoch: i64,
+    /// Keyed hash of the address to remember as known for this user; `None` where the address is a backend's.
+    pub known_address: Option<[u8; 32]>,
+    pub audit: AuditEvent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenOutcome {
+    Opened,
+    /// The user was disabled, deleted or given another password in between.
+    UserChanged,
+}
+
+/// A refresh token presented by an authenticated client.
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    pub presented: Presented,
+    /// The presenting client's policy.
+    pub policy: TokenPolicy,
+    pub now: Timestamp,
+    /// The caller's address, for the audit trail.
+    pub address: Option<String>,
+    /// When the longest access token of this session will have expired: what a revocation written now must outlive.
+    pub horizon: Timestamp,
+}
+
+/// What the presentation came to, and the session as it is now (absent where there is none).
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    pub outcome: Outcome,
+    pub session: Option<Session>,
+    /// Whether this presentation made the session's window short (`retry_pattern`).
+    pub pattern: bool,
+}
+
+/// A session to end.
+#[derive(Clone, Debug)]
+pub struct EndSession {
+    pub id: SessionId,
+    /// End it only if it is this client's.
+    pub of_client: Option<ClientId>,
+    pub reason: EndReason,
+    pub now: Timestamp,
+    pub horizon: Timestamp,
+    pub audit: AuditEvent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOutcome {
+    Ended,
+    EndedBefore,
+    /// There is none, or it is another client's.
+    NotFound,
+}
+
+/// What else happens in the transaction of a change to a user.
+#[derive(Clone, Debug)]
+pub struct UserEffects {
+    /// End all the user's sessions, for this reason.
+    pub end_sessions: Option<EndReason>,
+    pub now: Timestamp,
+    pub horizon: Timestamp,
+    pub audit: AuditEvent,
+}
+
+/// What else happens in the transaction of a change to a client.
+#[derive(Clone, Debug)]
+pub struct ClientEffects {
+    /// Make every token of the client inactive that was minted before this moment.
+    pub revoke_tokens_before: Option<Timestamp>,
+    pub now: Timestamp,
+    pub horizon: Timestamp,
+    pub audit: AuditEvent,
+}
+
+/// The verdict on a creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateOutcome {
+    Created,
+    /// The name is taken.
+    Exists,
+}
+
+/// The verdict on a change or removal that was planned on a reading of some version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    Changed,
+    NotFound,
+    /// Somebody changed it in between: read again, decide again.
+    Conflict,
+    /// The new name is taken (a renamed user).
+    Exists,
+    /// It would leave no full admin.
+    LastAdmin,
+}
+
+/// One row of the key table to write.
+#[derive(Clone, Debug)]
+pub enum KeyWrite {
+    InsertSigning(SigningKey),
+    /// Writes state, sealed private half and `rotation_requested_at`; never shortens `longest_*`.
+    UpdateSigning(SigningKey),
+    InsertRefresh(RefreshKey),
+    /// Writes state and sealed keys; never shortens `longest_absolute`.
+    UpdateRefresh(RefreshKey),
+    DeleteRefresh(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyCommit {
+    /// The new revision.
+    Committed(i64),
+    /// The table is not at the expected revision: read it and plan again. Nothing was written.
+    Outdated,
+}
+
+/// A limit to raise. Never lowers one, and does not change the revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raise {
+    /// `longest_max_age` of every published key.
+    MaxAge(Duration),
+    Ttl {
+        kid: Kid,
+        ttl: Duration,
+    },
+    RefreshAbsolute {
+        version: u8,
+        absolute: Duration,
+    },
+}
+
+/// A page of a list, by cursor. `limit` is between 1 and 1,000.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Opaque text from the page before; `None` for the first.
+    pub after: Option<String>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    pub items: Vec<T>,
+    /// The cursor of the next page, where there is one.
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SessionFilter {
+    pub sub: Option<Sub>,
+    pub client_id: Option<ClientId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    pub kind: Option<AuditType>,
+    pub sub: Option<Sub>,
+    pub client_id: Option<ClientId>,
+    pub sid: Option<SessionId>,
+    pub newest_first: bool,
+}
+
+/// What changed since a floor, and the floor for the next question. Rows of transactions that were still running are
+/// reread next time: sequence order is not commit order.
+#[derive(Clone, Debug)]
+pub struct CatchUp {
+    pub revocations: Vec<Revocation>,
+    pub floor: i64,
+    pub keys_revision: i64,
+    pub clients_revision: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub sessions: u64,
+    pub revocations: u64,
+    pub known_addresses: u64,
+    pub audit: u64,
+}
+
+/// The seam. Every write is durable when its outcome is answered.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Answers when the database does.
+    async fn ping(&self) -> Result<()>;
+
+    // Sessions: the hot path, committed in groups.
+    async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
+    async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
+    async fn end_session(&self, end: EndSession) -> Result<EndOutcome>;
+    /// Ends every session of the user, and answers how many that were.
+    async fn end_user_sessions(&self, sub: &Sub, effects: UserEffects) -> Result<u64>;
+    /// Makes one access token inactive.
+    async fn revoke_token(&self, jti: &Jti, expires_at: Timestamp, audit: AuditEvent) -> Result<()>;
+    async fn session(&self, id: SessionId) -> Result<Option<Session>>;
+    /// Newest first.
+    async fn sessions(&self, filter: SessionFilter, page: Page) -> Result<Listed<Session>>;
+
+    // Users.
+    async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateOutcome>;
+    async fn user(&self, sub: &Sub) -> Result<Option<User>>;
+    async fn user_by_username(&self, username_key: &str) -> Result<Option<User>>;
+    async fn users(&self, page: Page) -> Result<Listed<User>>;
+    /// Writes `user` over the row if the row is at `user.version`; the row's version then grows by one.
+    async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome>;
+    async fn delete_user(&self, sub: &Sub, version: i64, effects: UserEffects) -> Result<ChangeOutcome>;
+    /// Replaces the password hash alone (new parameters at a login), if the epoch still holds. Ends no session.
+    async fn upgrade_password_hash(&self, sub: &Sub, credential_epoch: i64, hash: &str) -> Result<bool>;
+    /// Whether the user has logged in from the address since then.
+    async fn is_known_address(&self, sub: &Sub, address: &[u8; 32], since: Timestamp) -> Result<bool>;
+
+    // Clients.
+    async fn create_client(&self, client: Client, audit: AuditEvent) -> Result<CreateOutcome>;
+    async fn client(&self, client_id: &ClientId) -> Result<Option<Client>>;
+    /// Every client, with the revision of the table they were read at.
+    async fn clients(&self) -> Result<(i64, Vec<Client>)>;
+    async fn list_clients(&self, page: Page) -> Result<Listed<Client>>;
+    /// Writes `client` over the row if the row is at `client.version`; the row's version then grows by one.
+    async fn change_client(&self, client: Client, effects: ClientEffects) -> Result<ChangeOutcome>;
+    /// Also ends the client's sessions.
+    async fn delete_client(&self, client_id: &ClientId, version: i64, effects: ClientEffects) -> Result<ChangeOutcome>;
+
+    // Keys.
+    async fn keys(&self) -> Result<KeyTable>;
+    async fn commit_keys(&self, revision: i64, writes: Vec<KeyWrite>, audit: Vec<AuditEvent>) -> Result<KeyCommit>;
+    async fn raise(&self, limit: Raise) -> Result<()>;
+
+    // The rest.
+    async fn record(&self, events: Vec<AuditEvent>) -> Result<()>;
+    async fn audit(&self, filter: AuditFilter, page: Page) -> Result<Listed<AuditRecord>>;
+    async fn note(&self, name: &str) -> Result<Option<String>>;
+    /// Writes a note if there is none under the name, and answers the one that is there afterwards.
+    async fn claim_note(&self, name: &str, value: &str) -> Result<String>;
+    async fn set_note(&self, name: &str, value: &str) -> Result<()>;
+    /// What changed since the floor of an earlier answer; from 0, everything that has not expired.
+    async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp>;
+    /// Whether a poll is needed at all: `false` where this process alone writes (SQLite).
+    fn has_other_writers(&self) -> bool;
+    /// Removes up to `limit` expired rows of each kind.
+    async fn sweep(&self, now: Timestamp, limit: u32) -> Result<Swept>;
+    /// Drains the write queue and closes every connection.
+    async fn close(&self);
+}
