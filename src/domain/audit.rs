@@ -155,15 +155,15 @@ impl AuditEvent {
         Self { at, kind, actor, sub: None, client_id: None, sid: None, detail }
     }
 
-    pub fn sub(self, sub: &Sub) -> Self {
+    pub fn about_user(self, sub: &Sub) -> Self {
         Self { sub: Some(sub.clone()), ..self }
     }
 
-    pub fn client(self, client_id: &ClientId) -> Self {
+    pub fn about_client(self, client_id: &ClientId) -> Self {
         Self { client_id: Some(client_id.clone()), ..self }
     }
 
-    pub fn session(self, sid: SessionId) -> Self {
+    pub fn about_session(self, sid: SessionId) -> Self {
         Self { sid: Some(sid), ..self }
     }
 

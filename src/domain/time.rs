@@ -48,7 +48,7 @@ impl Timestamp {
     /// RFC 3339 in UTC, as the admin API shows it. Moments outside the calendar read as its nearest end.
     pub fn rfc3339(self) -> String {
         let nanos = i128::from(self.0) * 1_000_000;
-        let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or_else(|_| {
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or({
             if self.0 < 0 { OffsetDateTime::UNIX_EPOCH } else { time::macros::datetime!(9999-12-31 23:59:59 UTC) }
         });
         moment.format(&Rfc3339).unwrap_or_default()
