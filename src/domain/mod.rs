@@ -8,6 +8,8 @@ pub mod client;
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod meter;
+pub mod origin;
 pub mod policy;
 pub mod revocation;
 pub mod scope;

@@ -1,0 +1,47 @@
+//! What the use cases count, without knowing who counts it.
+
+use super::client::GrantType;
+use super::error::Reason;
+
+/// One countable event. Benign retries and thefts are different events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Count {
+    TokenIssued(GrantType),
+    TokenRefused(GrantType),
+    RefreshRotated,
+    /// The same successor again: a lost answer, or several tabs.
+    RefreshRetried {
+        late: bool,
+    },
+    RefreshReused,
+    RefreshHealed,
+    RefreshRefused(Reason),
+    RetryPattern,
+    LoginFailed,
+    LoginThrottled,
+    ClientAuthFailed,
+    /// The password queue was full.
+    PasswordQueueFull,
+    /// The verified claims were cached.
+    IntrospectionHit,
+    IntrospectionMiss,
+    /// This node could not vouch for its revocation set, so it asked the database.
+    IntrospectionUnvouched,
+    TokenRevoked,
+    SessionRevoked,
+    KeyActivated,
+    KeyCompromised,
+}
+
+/// Who counts.
+pub trait Meter: Send + Sync {
+    fn count(&self, what: Count);
+}
+
+/// Counts nothing.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Meter for Silent {
+    fn count(&self, _: Count) {}
+}
