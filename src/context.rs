@@ -1,1 +1,48 @@
-//! Not written yet.
+//! What a use case works with: the store, the node's memory, time, randomness, policy. Never the whole program.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::audit::{Actor, AuditEvent, AuditType};
+use crate::domain::meter::Meter;
+use crate::domain::policy::TokenPolicy;
+use crate::domain::sources::{Clock, Entropy};
+use crate::domain::time::Timestamp;
+use crate::keys::plan::KeyPolicy;
+use crate::keys::seal::MasterKeys;
+use crate::replica::Replica;
+use crate::storage::Store;
+
+/// How far the clocks of those who verify may be apart from ours.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The context of every use case.
+#[derive(Clone)]
+pub struct Context {
+    pub store: Arc<dyn Store>,
+    pub replica: Arc<Replica>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub meter: Arc<dyn Meter>,
+    pub masters: Arc<MasterKeys>,
+    /// The exact text of `iss`.
+    pub issuer: Arc<str>,
+    pub policy: TokenPolicy,
+    pub key_policy: KeyPolicy,
+}
+
+impl Context {
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When every access token that exists now will have expired, skew and a mint under way included: what a
+    /// revocation written now must outlive.
+    pub fn horizon(&self) -> Timestamp {
+        self.now().plus(self.replica.keys().longest_ttl_overall()).plus(CLOCK_SKEW)
+    }
+
+    pub fn audit(&self, kind: AuditType, actor: Actor) -> AuditEvent {
+        AuditEvent::new(self.now(), kind, actor)
+    }
+}

@@ -1,1 +1,302 @@
-//! Not written yet.
+//! What this node holds in memory of the database (clients, keys, revocations), and whether it may vouch for it.
+//!
+//! One bound covers all three: the node vouches by a catch-up query *begun* less than `revocation_staleness` ago, on a
+//! clock that counts suspended time. Past the bound it asks the database before it answers, and fails if that fails:
+//! slower, never wrong. A miss is never answered from memory where others write too; equal and concurrent misses share
+//! one query. Where this process is the only writer (SQLite) memory is always current.
+
+mod revocations;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+pub use revocations::{RevocationSet, Subject};
+
+use crate::domain::client::Client;
+use crate::domain::error::OAuthError;
+use crate::domain::ids::ClientId;
+use crate::domain::key::{Alg, KeyState, RefreshKeyState};
+use crate::domain::sources::Clock;
+use crate::keys::KeyError;
+use crate::keys::keyring::{Keyring, Snapshot};
+use crate::keys::seal::MasterKeys;
+use crate::storage::{Raise, Store, StoreError};
+
+/// Why memory could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the stored keys cannot be used: {0}")]
+    Keys(#[from] KeyError),
+    #[error("there is no active {0} key; the key job makes one at start")]
+    NoActiveKey(&'static str),
+}
+
+impl From<ReplicaError> for OAuthError {
+    fn from(error: ReplicaError) -> Self {
+        match error {
+            ReplicaError::Store(error) => error.into(),
+            ReplicaError::Keys(_) | ReplicaError::NoActiveKey(_) => Self::internal(error),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ReplicaError>;
+
+#[derive(Debug, Default)]
+struct Clients {
+    revision: i64,
+    by_id: HashMap<ClientId, Arc<Client>>,
+}
+
+/// Settings of the replica.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplicaSettings {
+    /// `introspection.revocation_staleness`.
+    pub staleness: Duration,
+    /// `keys.jwks_max_age`.
+    pub jwks_max_age: Duration,
+}
+
+/// A node's memory of the database.
+pub struct Replica {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    keyring: Arc<Keyring>,
+    masters: Arc<MasterKeys>,
+    revocations: Arc<RevocationSet>,
+    clients: ArcSwap<Clients>,
+    settings: ReplicaSettings,
+    /// Milliseconds of uptime at which the latest successful catch-up began; 0 before the first.
+    caught_up_at: AtomicU64,
+    /// The floor of the next catch-up, and the lock that makes concurrent ones share.
+    floor: Mutex<i64>,
+    /// One reload of the keys at a time, so that an older reading never lands on a newer one of the same revision.
+    loading_keys: Mutex<()>,
+}
+
+impl Replica {
+    /// Reads everything once.
+    ///
+    /// # Errors
+    /// The database does not answer, or its keys are sealed under a master key that is not at hand.
+    pub async fn load(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        keyring: Arc<Keyring>,
+        masters: Arc<MasterKeys>,
+        revocations: Arc<RevocationSet>,
+        settings: ReplicaSettings,
+    ) -> Result<Self> {
+        let replica = Self {
+            store,
+            clock,
+            keyring,
+            masters,
+            revocations,
+            clients: ArcSwap::default(),
+            settings,
+            caught_up_at: AtomicU64::new(0),
+            floor: Mutex::new(0),
+            loading_keys: Mutex::new(()),
+        };
+        replica.reload_keys().await?;
+        replica.reload_clients().await?;
+        replica.catch_up().await?;
+        Ok(replica)
+    }
+
+    /// The keys as last read.
+    pub fn keys(&self) -> Arc<Snapshot> {
+        self.keyring.load()
+    }
+
+    pub fn revocations(&self) -> &RevocationSet {
+        &self.revocations
+    }
+
+    /// Whether what is in memory may be answered from.
+    pub fn is_current(&self) -> bool {
+        if !self.store.has_other_writers() {
+            return true;
+        }
+        match self.caught_up_at.load(Ordering::Acquire) {
+            0 => false,
+            begun => self.uptime_millis().saturating_sub(begun) < millis(self.settings.staleness),
+        }
+    }
+
+    /// Makes memory current, by asking the database where it is not.
+    ///
+    /// # Errors
+    /// The database does not answer: the caller answers 503, never from memory.
+    pub async fn ensure_current(&self) -> Result<()> {
+        if self.is_current() {
+            return Ok(());
+        }
+        self.catch_up_since(self.uptime_millis()).await
+    }
+
+    /// Looks again after a miss, where others write too. Concurrent misses share one query: whoever waited while a
+    /// query *began after* its own miss needs no other.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn look_again(&self) -> Result<()> {
+        if !self.store.has_other_writers() {
+            return Ok(());
+        }
+        self.catch_up_since(self.uptime_millis()).await
+    }
+
+    /// One catch-up, whatever the age of the last: what the polling job calls.
+    ///
+    /// # Errors
+    /// The database does not answer, or its keys cannot be used.
+    pub async fn catch_up(&self) -> Result<()> {
+        let mut floor = self.floor.lock().await;
+        self.catch_up_from(&mut floor).await
+    }
+
+    async fn catch_up_since(&self, moment: u64) -> Result<()> {
+        let mut floor = self.floor.lock().await;
+        if self.caught_up_at.load(Ordering::Acquire) > moment {
+            return Ok(());
+        }
+        self.catch_up_from(&mut floor).await
+    }
+
+    async fn catch_up_from(&self, floor: &mut i64) -> Result<()> {
+        let begun = self.uptime_millis().max(1);
+        let news = self.store.catch_up(*floor, self.clock.now()).await?;
+        self.revocations.insert(&news.revocations);
+        if news.keys_revision != self.keyring.load().revision() {
+            self.reload_keys().await?;
+        }
+        if news.clients_revision != self.clients.load().revision {
+            self.reload_clients().await?;
+        }
+        *floor = news.floor;
+        self.caught_up_at.store(begun, Ordering::Release);
+        Ok(())
+    }
+
+    fn uptime_millis(&self) -> u64 {
+        millis(self.clock.uptime())
+    }
+
+    /// A client by its id: from memory while that is current, and from the database on a miss.
+    ///
+    /// # Errors
+    /// Memory is stale and the database does not answer.
+    pub async fn client(&self, id: &ClientId) -> Result<Option<Arc<Client>>> {
+        self.ensure_current().await?;
+        if let Some(client) = self.clients.load().by_id.get(id) {
+            return Ok(Some(Arc::clone(client)));
+        }
+        self.look_again().await?;
+        Ok(self.clients.load().by_id.get(id).map(Arc::clone))
+    }
+
+    /// Every client in memory, and the revision that it is.
+    pub fn clients(&self) -> (i64, Vec<Arc<Client>>) {
+        let clients = self.clients.load();
+        (clients.revision, clients.by_id.values().map(Arc::clone).collect())
+    }
+
+    /// The revision of the clients in memory: whoever derives something from them compares it.
+    pub fn clients_revision(&self) -> i64 {
+        self.clients.load().revision
+    }
+
+    /// # Errors
+    /// The database does not answer.
+    pub async fn reload_clients(&self) -> Result<()> {
+        let (revision, clients) = self.store.clients().await?;
+        let by_id = clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect();
+        let fresh = Arc::new(Clients { revision, by_id });
+        self.clients.rcu(|known| if known.revision > fresh.revision { Arc::clone(known) } else { Arc::clone(&fresh) });
+        Ok(())
+    }
+
+    /// # Errors
+    /// The database does not answer, or its keys cannot be used.
+    pub async fn reload_keys(&self) -> Result<()> {
+        let _one_at_a_time = self.loading_keys.lock().await;
+        let table = self.store.keys().await?;
+        let snapshot = Snapshot::rebuild(&self.keyring.load(), table, &self.masters, self.settings.jwks_max_age)?;
+        self.keyring.install(snapshot);
+        Ok(())
+    }
+
+    /// The keys, once it is durable that the active one of `alg` signs tokens of this lifetime: a restart must not
+    /// forget how long a retiring key is needed.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ensure_ttl(&self, alg: Alg, ttl: Duration) -> Result<Arc<Snapshot>> {
+        self.ensure_current().await?;
+        let snapshot = self.keys();
+        let active = snapshot.active(alg).ok_or(ReplicaError::NoActiveKey(alg.as_str()))?;
+        if ttl <= active.longest_ttl() {
+            return Ok(snapshot);
+        }
+        self.store.raise(Raise::Ttl { kid: active.kid().clone(), ttl }).await?;
+        self.reload_keys().await?;
+        let raised = self.keys();
+        match raised.active(alg) {
+            Some(active) if ttl <= active.longest_ttl() => Ok(raised),
+            // A rotation came in between; the next one is a whole rotation away.
+            Some(active) => {
+                self.store.raise(Raise::Ttl { kid: active.kid().clone(), ttl }).await?;
+                self.reload_keys().await?;
+                Ok(self.keys())
+            }
+            None => Err(ReplicaError::NoActiveKey(alg.as_str())),
+        }
+    }
+
+    /// The keys, once it is durable that the active refresh keys make tokens of sessions this long.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ensure_absolute(&self, absolute: Duration) -> Result<Arc<Snapshot>> {
+        self.ensure_current().await?;
+        let snapshot = self.keys();
+        let active = snapshot.table().refresh.iter().find(|key| key.state == RefreshKeyState::Active);
+        let Some(active) = active else {
+            return Err(ReplicaError::NoActiveKey("refresh"));
+        };
+        if absolute <= active.longest_absolute {
+            return Ok(snapshot);
+        }
+        self.store.raise(Raise::RefreshAbsolute { version: active.version, absolute }).await?;
+        self.reload_keys().await?;
+        Ok(self.keys())
+    }
+
+    /// Makes it durable that key sets are served with this `max-age`, before the first one is.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ensure_max_age(&self) -> Result<()> {
+        let max_age = self.settings.jwks_max_age;
+        let snapshot = self.keys();
+        let published = |state: KeyState| state.is_published();
+        if snapshot.table().signing.iter().any(|key| published(key.state) && key.longest_max_age < max_age) {
+            self.store.raise(Raise::MaxAge(max_age)).await?;
+            self.reload_keys().await?;
+        }
+        Ok(())
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

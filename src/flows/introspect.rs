@@ -1,0 +1,121 @@
+//! RFC 7662: what an authenticated client may learn of a token.
+//!
+//! A client sees a token that was issued to it, or one that names it (or one of its `resource_identifiers`) as
+//! audience. All else is `{"active":false}`. Of refresh tokens only the current generation is active, only to its own
+//! client, and asking never rotates, heals or counts as reuse.
+
+use crate::client_auth::{ClientClaim, authenticate};
+use crate::context::Context;
+use crate::credentials::Credentials;
+use crate::domain::client::Client;
+use crate::domain::error::{Code, OAuthError};
+use crate::domain::ids::{ClientId, Jti, SessionId};
+use crate::domain::origin::Origin;
+use crate::domain::scope::Scope;
+use crate::domain::secret::{SecretText, same};
+use crate::domain::session::Session;
+use crate::introspection::Introspector;
+use crate::tokens::claims::AccessClaims;
+use crate::tokens::refresh;
+
+/// The request of RFC 7662 section 2.1. `token_type_hint` is not needed: the two kinds look different.
+#[derive(Debug)]
+pub struct IntrospectRequest {
+    pub client: ClientClaim,
+    pub token: SecretText,
+    pub origin: Origin,
+}
+
+/// The response of RFC 7662 section 2.2, for an active token.
+#[derive(Debug)]
+pub struct ActiveToken {
+    pub token_type: &'static str,
+    pub iss: String,
+    pub sub: String,
+    pub aud: Vec<String>,
+    pub client_id: ClientId,
+    pub scope: Scope,
+    /// Unix seconds.
+    pub exp: i64,
+    pub iat: i64,
+    pub jti: Option<Jti>,
+    pub sid: Option<SessionId>,
+    pub auth_time: Option<i64>,
+}
+
+/// # Errors
+/// The caller is not an authenticated client, or the node cannot vouch for its memory.
+pub async fn introspect(
+    ctx: &Context,
+    credentials: &Credentials,
+    introspector: &Introspector,
+    request: IntrospectRequest,
+) -> Result<Option<ActiveToken>, OAuthError> {
+    let caller = authenticate(ctx, credentials, &request.client, &request.origin).await?.client;
+    if caller.is_public() || caller.disabled {
+        return Err(OAuthError::new(
+            Code::UnauthorizedClient,
+            "introspection needs a client with a secret that is not disabled",
+        ));
+    }
+    let token = request.token.expose();
+    if refresh::looks_like_refresh_token(token) {
+        return active_refresh_token(ctx, &caller, token).await;
+    }
+    let active = introspector.check(ctx, token).await?;
+    Ok(active.filter(|token| may_see(&caller, &token.claims)).map(|token| describe(&token.claims)))
+}
+
+fn may_see(caller: &Client, claims: &AccessClaims) -> bool {
+    claims.client_id == caller.client_id
+        || claims.aud.iter().any(|aud| {
+            aud == caller.client_id.as_str() || caller.resource_identifiers.iter().any(|identifier| identifier == aud)
+        })
+}
+
+fn describe(claims: &AccessClaims) -> ActiveToken {
+    ActiveToken {
+        token_type: "Bearer",
+        iss: claims.iss.clone(),
+        sub: claims.sub.clone(),
+        aud: claims.aud.clone(),
+        client_id: claims.client_id.clone(),
+        scope: claims.scope.clone(),
+        exp: claims.exp,
+        iat: claims.iat,
+        jti: Some(claims.jti.clone()),
+        sid: claims.sid,
+        auth_time: claims.auth_time,
+    }
+}
+
+async fn active_refresh_token(ctx: &Context, caller: &Client, text: &str) -> Result<Option<ActiveToken>, OAuthError> {
+    let Ok(presented) = refresh::parse(&ctx.replica.keys(), text, &caller.client_id) else {
+        return Ok(None);
+    };
+    let Some(session) = ctx.store.session(presented.session).await? else {
+        return Ok(None);
+    };
+    let current = session.chain.as_ref().is_some_and(|chain| {
+        chain.generation == presented.generation && same(&chain.secret_hash, &presented.secret.sha256())
+    });
+    let alive = session.ended.is_none() && ctx.now() < session.expires_at() && !caller.disabled;
+    let active = current && alive && session.client_id == caller.client_id;
+    Ok(active.then(|| describe_session(ctx, &session)))
+}
+
+fn describe_session(ctx: &Context, session: &Session) -> ActiveToken {
+    ActiveToken {
+        token_type: "refresh_token",
+        iss: ctx.issuer.to_string(),
+        sub: session.sub.to_string(),
+        aud: vec![ctx.issuer.to_string()],
+        client_id: session.client_id.clone(),
+        scope: session.scope.clone(),
+        exp: session.expires_at().seconds(),
+        iat: session.last_used_at.seconds(),
+        jti: None,
+        sid: Some(session.id),
+        auth_time: Some(session.auth_time.seconds()),
+    }
+}
