@@ -1,1 +1,77 @@
-//! Not written yet.
+//! Work that nobody waits for: following the database, moving keys along, sweeping what has expired.
+//!
+//! Each job is a step that can be called by itself and a loop that calls it. A job only executes what pure functions
+//! planned; a failed step is logged and tried again at its next turn.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::admin;
+use crate::app::App;
+
+/// How often keys are looked at. A plan that is due waits no longer than this.
+const KEY_PACE: Duration = Duration::from_secs(1);
+const SWEEP_PACE: Duration = Duration::from_secs(30);
+const HOUSEKEEPING_PACE: Duration = Duration::from_secs(5);
+/// Rows of each kind that one step of the sweep removes: a writer waits for one such step at the most.
+const SWEEP_BATCH: u32 = 500;
+
+/// Starts every job; dropping the set ends them.
+pub fn start(app: &Arc<App>) -> JoinSet<()> {
+    let mut jobs = JoinSet::new();
+    if app.context.store.has_other_writers() {
+        let pace = app.settings.introspection.revocation_staleness / 2;
+        jobs.spawn(repeat(Arc::clone(app), pace, "follow", follow));
+    }
+    jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
+    jobs.spawn(repeat(Arc::clone(app), SWEEP_PACE, "sweep", sweep));
+    jobs.spawn(repeat(Arc::clone(app), HOUSEKEEPING_PACE, "housekeeping", housekeeping));
+    jobs
+}
+
+async fn repeat<F, Step>(app: Arc<App>, pace: Duration, name: &'static str, step: F)
+where
+    F: Fn(Arc<App>) -> Step,
+    Step: Future<Output = anyhow::Result<()>>,
+{
+    let mut turns = tokio::time::interval(pace);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        if let Err(error) = step(Arc::clone(&app)).await {
+            tracing::warn!(job = name, "a job failed and is tried again at its next turn: {error:#}");
+        }
+    }
+}
+
+/// Keeps the node able to vouch, so that requests need not ask the database themselves.
+async fn follow(app: Arc<App>) -> anyhow::Result<()> {
+    Ok(app.context.replica.catch_up().await?)
+}
+
+/// Carries out what the key plan says is due.
+pub async fn move_keys(app: Arc<App>) -> anyhow::Result<()> {
+    Ok(admin::keys::tick(&app.context).await?)
+}
+
+/// Removes expired rows, in steps small enough that no request waits for long.
+pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
+    loop {
+        let swept = app.context.store.sweep(app.context.now(), SWEEP_BATCH).await?;
+        let most = [swept.sessions, swept.revocations, swept.known_addresses, swept.audit].into_iter().max();
+        if most.unwrap_or(0) < u64::from(SWEEP_BATCH) {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Gives memory back that is no longer needed.
+async fn housekeeping(app: Arc<App>) -> anyhow::Result<()> {
+    app.context.replica.revocations().prune(app.context.now());
+    app.credentials.release_idle();
+    Ok(())
+}
