@@ -20,7 +20,7 @@ pub use revocations::{RevocationSet, Subject};
 use crate::domain::client::Client;
 use crate::domain::error::OAuthError;
 use crate::domain::ids::ClientId;
-use crate::domain::key::{Alg, KeyState, RefreshKeyState};
+use crate::domain::key::{Alg, RefreshKeyState};
 use crate::domain::sources::Clock;
 use crate::keys::KeyError;
 use crate::keys::keyring::{Keyring, Snapshot};
@@ -230,7 +230,7 @@ impl Replica {
     pub async fn reload_keys(&self) -> Result<()> {
         let _one_at_a_time = self.loading_keys.lock().await;
         let table = self.store.keys().await?;
-        let snapshot = Snapshot::rebuild(&self.keyring.load(), table, &self.masters, self.settings.jwks_max_age)?;
+        let snapshot = Snapshot::rebuild(&self.keyring.load(), &table, &self.masters, self.settings.jwks_max_age)?;
         self.keyring.install(snapshot);
         Ok(())
     }
@@ -286,10 +286,7 @@ impl Replica {
     /// # Errors
     /// The database does not answer.
     pub async fn ensure_max_age(&self) -> Result<()> {
-        let max_age = self.settings.jwks_max_age;
-        let snapshot = self.keys();
-        let published = |state: KeyState| state.is_published();
-        if snapshot.table().signing.iter().any(|key| published(key.state) && key.longest_max_age < max_age) {
+        if let Some(max_age) = self.keys().max_age_to_raise() {
             self.store.raise(Raise::MaxAge(max_age)).await?;
             self.reload_keys().await?;
         }

@@ -167,7 +167,7 @@ pub enum KeyCommit {
     Outdated,
 }
 
-/// A limit to raise. Never lowers one, and does not change the revision.
+/// A limit to raise. Never lowers one. What it raises changes the revision, so that every node learns of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raise {
     /// `longest_max_age` of every published key.
