@@ -1,0 +1,15 @@
+//! Latchkey through its front door: real sockets, real databases, a clock that the test moves.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that is surprised fails")]
+
+mod support;
+
+mod admin;
+mod bad_input;
+mod crash;
+mod escalation;
+mod introspection;
+mod keys;
+mod refresh;
+mod secrets;
+mod throttle;
