@@ -1,0 +1,331 @@
+//! From values to settings: each is read, then everything is held against everything else.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::settings::{Settings, Visitor, issuer_of};
+use super::source::{Gathered, Origin};
+use super::units::show_duration;
+use super::value::Setting;
+use super::{Effective, show_size};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A client secret chosen by a person has at least this many bytes.
+const MIN_SECRET: usize = 32;
+
+/// Reads what was gathered over the defaults, and tells everything that is wrong with it.
+pub(super) fn settle(gathered: Gathered, faults: &mut Vec<Fault>) -> (Settings, Vec<Effective>) {
+    let mut settings = Settings::default();
+    let mut reader = Reader { gathered: &gathered, faults, broken: BTreeSet::new() };
+    settings.visit(&mut reader);
+    let broken = reader.broken;
+    if !gathered.contains_key("server.issuer") {
+        settings.server.issuer = issuer_of(settings.server.listen);
+    }
+    let mut shower = Shower { gathered: &gathered, effective: Vec::new() };
+    settings.visit(&mut shower);
+    let effective = shower.effective;
+    let mut rules = Rules { effective: &effective, faults, broken };
+    rules.server(&settings);
+    rules.keys(&settings);
+    rules.tokens(&settings);
+    rules.passwords(&settings);
+    rules.rest(&settings);
+    (settings, effective)
+}
+
+struct Reader<'a> {
+    gathered: &'a Gathered,
+    faults: &'a mut Vec<Fault>,
+    broken: BTreeSet<&'static str>,
+}
+
+impl Visitor for Reader<'_> {
+    fn key<T: Setting>(&mut self, name: &'static str, field: &mut T) {
+        let Some(given) = self.gathered.get(name) else { return };
+        match T::read(&given.raw) {
+            Ok(value) => *field = value,
+            Err(wrong) => {
+                self.broken.insert(name);
+                self.faults.push(Fault {
+                    key: name.into(),
+                    value: Some(if T::SECRET { "***".into() } else { given.raw.show() }),
+                    origin: Some(given.origin.clone()),
+                    reason: wrong.reason,
+                    mend: wrong.mend,
+                });
+            }
+        }
+    }
+}
+
+struct Shower<'a> {
+    gathered: &'a Gathered,
+    effective: Vec<Effective>,
+}
+
+impl Visitor for Shower<'_> {
+    fn key<T: Setting>(&mut self, key: &'static str, field: &mut T) {
+        let origin = match self.gathered.get(key) {
+            Some(given) => given.origin.clone(),
+            None if key == "server.issuer" => Origin::Follows("server.listen"),
+            None => Origin::Default,
+        };
+        self.effective.push(Effective { key, value: field.show(), origin });
+    }
+}
+
+struct Rules<'a> {
+    effective: &'a [Effective],
+    faults: &'a mut Vec<Fault>,
+    /// Keys whose value did not read: what they hold now is the default, and says nothing.
+    broken: BTreeSet<&'static str>,
+}
+
+impl Rules<'_> {
+    /// Tells a fault of the first of `keys` where `is_broken` and all of them were read.
+    fn refuse(&mut self, keys: &[&'static str], is_broken: bool, reason: impl Into<String>, mend: impl Into<String>) {
+        if !is_broken || keys.iter().any(|key| self.broken.contains(key)) {
+            return;
+        }
+        // The key that somebody set is the one to name: a default contradicts nobody.
+        let set = |key: &&&str| self.effective.iter().any(|e| e.key == **key && e.origin != Origin::Default);
+        let Some(key) = keys.iter().find(set).or(keys.first()) else { return };
+        let Some(effective) = self.effective.iter().find(|e| e.key == *key) else { return };
+        self.faults.push(Fault {
+            key: (*key).into(),
+            value: effective.value.clone(),
+            origin: Some(effective.origin.clone()),
+            reason: reason.into(),
+            mend: mend.into(),
+        });
+    }
+
+    fn span(&mut self, key: &'static str, span: Duration, from: Duration, to: Duration) {
+        let (from_text, to_text) = (show_duration(from), show_duration(to));
+        let reason = format!("it must be between {from_text} and {to_text}");
+        let mend = format!("write {}", if span < from { from_text } else { to_text });
+        self.refuse(&[key], span < from || span > to, reason, mend);
+    }
+
+    fn count(&mut self, key: &'static str, count: u64, from: u64, to: u64) {
+        let mend = format!("write {}", count.clamp(from, to));
+        self.refuse(&[key], count < from || count > to, format!("it must be between {from} and {to}"), mend);
+    }
+
+    fn whole_seconds(&mut self, key: &'static str, span: Duration) {
+        self.refuse(&[key], span.subsec_millis() != 0, "it goes out in whole seconds", "drop the milliseconds");
+    }
+
+    fn server(&mut self, settings: &Settings) {
+        let server = &settings.server;
+        let followed =
+            self.effective.iter().any(|e| e.key == "server.issuer" && e.origin != Origin::Follows("server.listen"));
+        if followed {
+            if let Err((reason, mend)) = check_issuer(&server.issuer) {
+                self.refuse(&["server.issuer"], true, reason, mend);
+            }
+        } else {
+            let ip = server.listen.ip();
+            let mend = "set server.issuer to the URL that clients use, such as https://id.example.com";
+            self.refuse(
+                &["server.listen"],
+                server.listen.port() == 0,
+                "the issuer cannot follow a port that the system picks",
+                mend,
+            );
+            self.refuse(
+                &["server.listen"],
+                server.listen.port() != 0 && !ip.is_loopback(),
+                "the issuer would follow it as plain http on an address that is not loopback",
+                mend,
+            );
+        }
+        if let Some(admin) = server.admin_listen {
+            self.refuse(
+                &["server.admin_listen", "server.listen"],
+                overlap(admin, server.listen),
+                format!("it takes the same port as server.listen = \"{}\"", server.listen),
+                "give it a port of its own, or leave it out to serve both on one",
+            );
+        }
+        let max = server.max_body as u64;
+        let (from, to) = (1 << 10, 16 << 20);
+        self.refuse(
+            &["server.max_body"],
+            max < from || max > to,
+            format!("it must be between {} and {}", show_size(from), show_size(to)),
+            "write 64KiB",
+        );
+    }
+
+    fn keys(&mut self, settings: &Settings) {
+        let keys = &settings.keys;
+        self.span("keys.jwks_max_age", keys.jwks_max_age, Duration::ZERO, DAY);
+        self.whole_seconds("keys.jwks_max_age", keys.jwks_max_age);
+        self.span("keys.min_publication", keys.min_publication, Duration::ZERO, 30 * DAY);
+        self.span("keys.publication_margin", keys.publication_margin, Duration::ZERO, DAY);
+        self.span("keys.rotate_every", keys.rotate_every, Duration::from_secs(1), 10 * YEAR);
+        let ripe = keys.min_publication.max(keys.jwks_max_age) + keys.publication_margin;
+        self.refuse(
+            &["keys.rotate_every", "keys.min_publication", "keys.jwks_max_age", "keys.publication_margin"],
+            keys.rotate_every < ripe,
+            format!(
+                "a new key takes {} to ripen (the longer of keys.min_publication and keys.jwks_max_age, plus \
+                 keys.publication_margin), and keys.rotate_every = \"{}\" is shorter",
+                show_duration(ripe),
+                show_duration(keys.rotate_every),
+            ),
+            "rotate less often, or lower the three",
+        );
+        self.refuse(
+            &["keys.master_key_file", "keys.master_key"],
+            keys.master_key.is_some() && keys.master_key_file.is_some(),
+            "keys.master_key and keys.master_key_file are both set, and only one can be the master key",
+            "leave one of them out; while resealing, the old one goes into keys.previous_master_keys",
+        );
+    }
+
+    fn tokens(&mut self, settings: &Settings) {
+        let tokens = &settings.tokens;
+        self.span("tokens.access_ttl", tokens.access_ttl, Duration::from_secs(1), DAY);
+        self.whole_seconds("tokens.access_ttl", tokens.access_ttl);
+        self.span("tokens.refresh_idle", tokens.refresh_idle, Duration::from_secs(1), 10 * YEAR);
+        self.span("tokens.refresh_absolute", tokens.refresh_absolute, Duration::from_secs(1), 10 * YEAR);
+        self.not_longer(
+            ("tokens.refresh_idle", tokens.refresh_idle),
+            ("tokens.refresh_absolute", tokens.refresh_absolute),
+            "a session never outlives its absolute limit",
+        );
+        self.not_longer(
+            ("tokens.refresh_retry_window", tokens.refresh_retry_window),
+            ("tokens.refresh_idle", tokens.refresh_idle),
+            "a retry after the idle limit finds the session expired",
+        );
+        self.not_longer(
+            ("tokens.late_retry", tokens.late_retry),
+            ("tokens.refresh_retry_window", tokens.refresh_retry_window),
+            "a retry counts as late only inside the window",
+        );
+    }
+
+    fn not_longer(&mut self, inner: (&'static str, Duration), outer: (&'static str, Duration), why: &str) {
+        self.refuse(
+            &[inner.0, outer.0],
+            inner.1 > outer.1,
+            format!(
+                "{} = \"{}\" is longer than {} = \"{}\", and {why}",
+                inner.0,
+                show_duration(inner.1),
+                outer.0,
+                show_duration(outer.1),
+            ),
+            format!("lower {} or raise {}", inner.0, outer.0),
+        );
+    }
+
+    fn passwords(&mut self, settings: &Settings) {
+        let passwords = &settings.passwords;
+        let memory = u64::from(passwords.memory_kib) << 10;
+        let (from, to) = (8 << 20, 1 << 30);
+        self.refuse(
+            &["passwords.memory"],
+            memory < from || memory > to,
+            format!("one password check needs between {} and {}", show_size(from), show_size(to)),
+            "write 19MiB, and see the documentation before going below",
+        );
+        self.count("passwords.iterations", passwords.iterations.into(), 1, 64);
+        self.count("passwords.parallelism", passwords.parallelism.into(), 1, 16);
+        self.count("passwords.queue", passwords.queue.into(), 1, 100_000);
+        self.count("passwords.account_failures", passwords.account_failures.into(), 1, 1_000_000);
+        self.count("passwords.address_failures", passwords.address_failures.into(), 1, 1_000_000);
+        self.count("passwords.client_failures", passwords.client_failures.into(), 1, 1_000_000);
+    }
+
+    fn rest(&mut self, settings: &Settings) {
+        let introspection = &settings.introspection;
+        self.count("introspection.cache_entries", introspection.cache_entries, 0, 100_000_000);
+        let (from, to) = (Duration::from_millis(100), Duration::from_secs(60));
+        self.span("introspection.revocation_staleness", introspection.revocation_staleness, from, to);
+        if let Some(secret) = &settings.bootstrap.admin_secret {
+            let text = secret.expose();
+            let legal = text.len() >= MIN_SECRET && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+            self.refuse(
+                &["bootstrap.admin_secret"],
+                !legal,
+                format!("a secret has {MIN_SECRET} or more printable ASCII characters and no space"),
+                "leave it out, and Latchkey draws one; or write what `openssl rand -base64 32` prints",
+            );
+        }
+    }
+}
+
+/// Whether two listeners could not both be bound.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+type Complaint = (String, String);
+
+/// Holds an issuer against RFC 8414 section 2, and against what a URL must look like to be compared as text.
+fn check_issuer(issuer: &str) -> Result<(), Complaint> {
+    let complaint = |reason: &str, mend: &str| Err((reason.to_owned(), mend.to_owned()));
+    if issuer.contains(['?', '#']) {
+        return complaint(
+            "an issuer has neither query nor fragment (RFC 8414 section 2)",
+            "drop everything from ? or # on",
+        );
+    }
+    if let Some(without) = issuer.strip_suffix('/') {
+        return complaint(
+            "a trailing slash makes another issuer of it, and verifiers compare the exact text",
+            &format!("write {}", without.trim_end_matches('/')),
+        );
+    }
+    let Some((scheme, rest)) = issuer.split_once("://") else {
+        return complaint("it is not a URL", "write it like https://id.example.com");
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let parsed = ::http::uri::Authority::try_from(authority).ok().filter(|parsed| !parsed.host().is_empty());
+    let Some(parsed) = parsed.filter(|_| !authority.contains('@')) else {
+        return complaint("its host is not one", "write it like https://id.example.com, without user and password");
+    };
+    if authority != parsed.host() && parsed.port_u16().is_none() {
+        return complaint("its port is not one", "write a port from 1 to 65535, or none");
+    }
+    if issuer[..issuer.len() - path.len()].bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return complaint(
+            "scheme and host are compared as text, and clients lower them",
+            "write them in small letters",
+        );
+    }
+    let ports = [("https", ":443"), ("http", ":80")];
+    if ports.iter().any(|(of, port)| scheme == *of && authority.ends_with(port)) {
+        return complaint("it names the port that its scheme implies, which clients drop", "leave the port out");
+    }
+    let segments = path.split('/').skip(1);
+    let legal = |segment: &str| {
+        !matches!(segment, "" | "." | "..")
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+    };
+    if !segments.clone().all(legal) {
+        return complaint("its path must read the same however it is encoded", "use letters, digits and - . _ ~ alone");
+    }
+    match scheme {
+        "https" => Ok(()),
+        "http" if is_loopback(parsed.host()) => Ok(()),
+        "http" => {
+            complaint("http is for loopback only: tokens would travel in the clear", &format!("write https://{rest}"))
+        }
+        _ => complaint("its scheme is neither https nor http", "write it like https://id.example.com"),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
