@@ -1,1 +1,14 @@
-//! Not written yet.
+//! Tokens: access tokens as JWTs (RFC 7519, profiled by RFC 9068), minted and verified, and the opaque text of refresh
+//! tokens.
+//!
+//! Owns what a token's bytes mean. Which key signs and which verify is the keyring's; whether a genuine token is still
+//! active is introspection's.
+
+pub mod claims;
+pub mod mint;
+pub mod refresh;
+pub mod verify;
+
+pub use claims::AccessClaims;
+pub use mint::{MintError, mint};
+pub use verify::{TokenFault, Verified, verify};
