@@ -1,7 +1,6 @@
 //! What a use case works with: the store, the node's memory, time, randomness, policy. Never the whole program.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::meter::Meter;
@@ -12,9 +11,7 @@ use crate::keys::plan::KeyPolicy;
 use crate::keys::seal::MasterKeys;
 use crate::replica::Replica;
 use crate::storage::Store;
-
-/// How far the clocks of those who verify may be apart from ours.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+use crate::tokens::verify::CLOCK_SKEW;
 
 /// The context of every use case.
 #[derive(Clone)]

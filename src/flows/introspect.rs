@@ -14,6 +14,7 @@ use crate::domain::origin::Origin;
 use crate::domain::scope::Scope;
 use crate::domain::secret::{SecretText, same};
 use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
 use crate::introspection::Introspector;
 use crate::tokens::claims::AccessClaims;
 use crate::tokens::refresh;
@@ -35,12 +36,11 @@ pub struct ActiveToken {
     pub aud: Vec<String>,
     pub client_id: ClientId,
     pub scope: Scope,
-    /// Unix seconds.
-    pub exp: i64,
-    pub iat: i64,
+    pub exp: Timestamp,
+    pub iat: Timestamp,
     pub jti: Option<Jti>,
     pub sid: Option<SessionId>,
-    pub auth_time: Option<i64>,
+    pub auth_time: Option<Timestamp>,
 }
 
 /// # Errors
@@ -112,10 +112,10 @@ fn describe_session(ctx: &Context, session: &Session) -> ActiveToken {
         aud: vec![ctx.issuer.to_string()],
         client_id: session.client_id.clone(),
         scope: session.scope.clone(),
-        exp: session.expires_at().seconds(),
-        iat: session.last_used_at.seconds(),
+        exp: session.expires_at(),
+        iat: session.last_used_at,
         jti: None,
         sid: Some(session.id),
-        auth_time: Some(session.auth_time.seconds()),
+        auth_time: Some(session.auth_time),
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::session::{ChainKeys, EndReason, Presented, Session};
 use crate::introspection::Introspector;
 use crate::storage::{EndOutcome, EndSession};
 use crate::tokens::refresh;
+use crate::tokens::verify::CLOCK_SKEW;
 
 /// The request of RFC 7009 section 2.1. `token_type_hint` is not needed: the two kinds look different.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ async fn revoke_access_token(
     audit.sid = claims.sid;
     audit.detail = serde_json::json!({ "jti": claims.jti });
     // The entry must outlive the token on the clocks of all who ask.
-    let gone_at = verified.expires_at.plus(crate::context::CLOCK_SKEW);
+    let gone_at = verified.expires_at.plus(CLOCK_SKEW);
     ctx.store.revoke_token(&claims.jti, gone_at, audit).await?;
     ctx.meter.count(Count::TokenRevoked);
     Ok(())
@@ -80,7 +81,7 @@ async fn revoke_refresh_token(ctx: &Context, caller: &ClientId, actor: Actor, te
         return Err(anothers_token());
     }
     // The tag of a compromised version proves nothing: whoever holds the lost key could end anyone's session.
-    if keys.is_compromised(presented.key_version) && !is_current(&session, &presented) {
+    if ChainKeys::is_compromised(&*keys, presented.key_version) && !is_current(&session, &presented) {
         return Ok(());
     }
     let audit = ctx

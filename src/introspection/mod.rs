@@ -83,7 +83,7 @@ impl Introspector {
         let claims = &token.claims;
         let subject = Subject { sid: claims.sid, jti: &claims.jti, client_id: &claims.client_id };
         let alive = now < token.expires_at
-            && ctx.replica.keys().verifier(&token.kid).is_some()
+            && ctx.replica.keys().verifier(token.kid.as_str()).is_some()
             && !ctx.replica.revocations().concerns(subject);
         Ok(alive && ctx.replica.client(&claims.client_id).await?.is_some_and(|client| !client.disabled))
     }
