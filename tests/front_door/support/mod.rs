@@ -1,0 +1,176 @@
+//! A Latchkey of the test's own: its database, its clock, its socket, and what people say to it.
+
+pub mod databases;
+pub mod forge;
+pub mod people;
+mod reply;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use latchkey::app::{App, Sources};
+use latchkey::config::{DatabaseUrl, Settings};
+use latchkey::domain::meter::Meter;
+use latchkey::domain::secret::SecretText;
+use latchkey::domain::sources::ManualClock;
+use latchkey::domain::time::Timestamp;
+use latchkey::http;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+pub use databases::{Cluster, Database};
+pub use people::Registered;
+pub use reply::Reply;
+
+pub const ADMIN_SECRET: &str = "the-administrator-secret-of-these-tests";
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A running service. Jobs do not run: the test moves time and calls the steps it wants.
+pub struct Server {
+    pub app: Arc<App>,
+    pub clock: Arc<ManualClock>,
+    pub url: String,
+    pub http: reqwest::Client,
+    database: Arc<Database>,
+    keys: Arc<tempfile::TempDir>,
+    settings: Settings,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<tokio::task::JoinHandle<()>>,
+}
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// Runs the test on SQLite, and on PostgreSQL where `LATCHKEY_TEST_POSTGRES` names a server.
+pub fn on_each_database(test: impl AsyncFn(Server)) {
+    on_each_database_with(|_| {}, test);
+}
+
+/// The same, with settings of the test's own.
+pub fn on_each_database_with(change: impl Fn(&mut Settings), test: impl AsyncFn(Server)) {
+    block_on(async {
+        for database in Database::each().await {
+            println!("on {}", database.name());
+            test(Server::start_with(database, &change).await).await;
+        }
+    });
+}
+
+impl Server {
+    pub async fn sqlite() -> Self {
+        Self::start_with(Database::sqlite(), |_| {}).await
+    }
+
+    pub async fn on_cluster(cluster: &Cluster) -> Self {
+        Self::start_with(cluster.database().await, |_| {}).await
+    }
+
+    pub async fn start_with(database: Database, change: impl Fn(&mut Settings)) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1_800_000_000)));
+        clock.advance(Duration::from_secs(1));
+        let keys = Arc::new(tempfile::tempdir().unwrap());
+        let mut settings = Settings::default();
+        settings.database.url = DatabaseUrl::parse(&database.url()).unwrap();
+        settings.keys.directory = keys.path().to_owned();
+        settings.bootstrap.admin_secret = Some(SecretText::new(ADMIN_SECRET));
+        settings.passwords.memory_kib = 8 << 10;
+        settings.passwords.iterations = 1;
+        change(&mut settings);
+        Self::run(Arc::new(database), keys, settings, clock, None).await
+    }
+
+    /// A service on somebody else's database and keys, that meets its end through `meter`.
+    pub async fn victim(database: &str, keys: &str, meter: Arc<dyn Meter>) -> Self {
+        let mut settings = Settings::default();
+        settings.database.url = DatabaseUrl::parse(database).unwrap();
+        settings.keys.directory = keys.into();
+        let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1_800_000_001)));
+        // The folders here are nobody's: what counts is in the settings.
+        let (database, keys) = (Arc::new(Database::sqlite()), Arc::new(tempfile::tempdir().unwrap()));
+        Self::run(database, keys, settings, clock, Some(meter)).await
+    }
+
+    async fn run(
+        database: Arc<Database>,
+        keys: Arc<tempfile::TempDir>,
+        mut settings: Settings,
+        clock: Arc<ManualClock>,
+        meter: Option<Arc<dyn Meter>>,
+    ) -> Self {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        settings.server.listen = listener.local_addr().unwrap();
+        settings.server.issuer = "http://127.0.0.1:8420".into();
+        let url = format!("http://{}", settings.server.listen);
+        let mut sources = Sources { clock: Arc::clone(&clock) as _, ..Sources::default() };
+        if let Some(meter) = meter {
+            sources.meter = meter;
+        }
+        let app = App::start(settings.clone(), sources).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(http::serve(Arc::clone(&app), listener, None, async {
+            let _ = stopped.await;
+        }));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { app, clock, url, http, database, keys, settings, stop: Some(stop), serving: Some(serving) }
+    }
+
+    /// Stops the service and starts it again on the same database, keys and clock.
+    pub async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, with something done to the database file in between.
+    pub async fn restart_after(mut self, meanwhile: impl FnOnce(&Database)) -> Self {
+        self.halt().await;
+        meanwhile(&self.database);
+        let (database, keys, clock) = (Arc::clone(&self.database), Arc::clone(&self.keys), Arc::clone(&self.clock));
+        Self::run(database, keys, self.settings.clone(), clock, None).await
+    }
+
+    /// Drains and closes; the database file is then whole.
+    pub async fn halt(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(serving) = self.serving.take() {
+            serving.await.unwrap();
+        }
+        self.app.stop().await;
+    }
+
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub fn keys_directory(&self) -> &std::path::Path {
+        self.keys.path()
+    }
+
+    /// One turn of the key job.
+    pub async fn tick_keys(&self) {
+        latchkey::jobs::move_keys(Arc::clone(&self.app)).await.unwrap();
+    }
+
+    /// Many of the same at once.
+    pub async fn at_once<T>(&self, many: usize, one: impl AsyncFn(&Self) -> T) -> Vec<T> {
+        let mut running: Vec<_> = (0..many).map(|_| Box::pin(one(self))).collect();
+        let mut answers: Vec<Option<T>> = (0..many).map(|_| None).collect();
+        std::future::poll_fn(|cx| {
+            let mut waiting = false;
+            for (future, answer) in running.iter_mut().zip(&mut answers) {
+                if answer.is_none() {
+                    match future.as_mut().poll(cx) {
+                        std::task::Poll::Ready(value) => *answer = Some(value),
+                        std::task::Poll::Pending => waiting = true,
+                    }
+                }
+            }
+            if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+        })
+        .await;
+        answers.into_iter().flatten().collect()
+    }
+}
