@@ -1,3 +1,5 @@
+//! Faults as their readers see them, and where values come from.
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
