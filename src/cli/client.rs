@@ -1,0 +1,237 @@
+//! `latchkey client ...`: registered clients, by the admin API.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::Globals;
+use super::failure::{Failure, Result};
+use super::input;
+use super::output::{Style, note};
+use super::remote::{Remote, RemoteArgs, print_list, print_object};
+
+const READ: &str = "admin:clients:read";
+const WRITE: &str = "admin:clients";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Register a client; its secret is shown once
+    Add {
+        /// Its client_id [default: made up by the server]
+        #[arg(long)]
+        id: Option<String>,
+        #[command(flatten)]
+        fields: Box<Fields>,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// List the clients
+    List {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Show one client
+    Show {
+        client_id: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Change what is named and leave the rest
+    Update {
+        client_id: String,
+        #[command(flatten)]
+        fields: Box<Fields>,
+        /// Take it into service again
+        #[arg(long, conflicts_with = "disable")]
+        enable: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Remove a client and end its sessions
+    Delete {
+        client_id: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Make a new secret, shown once; the old one stays good for the overlap
+    Secret {
+        client_id: String,
+        /// How long the old secret stays good, such as 24h; 0s ends it now [default: 24h]
+        #[arg(long, value_name = "SPAN")]
+        overlap: Option<String>,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum AuthMethod {
+    ClientSecretBasic,
+    ClientSecretPost,
+    None,
+}
+
+/// The members of a client that have a flag. All others go through `--json-body`.
+#[derive(Debug, Args)]
+pub(super) struct Fields {
+    /// A name for people
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Grant types: password, refresh_token, client_credentials
+    #[arg(long = "grant", value_name = "TYPE", value_delimiter = ',')]
+    grants: Vec<String>,
+    /// Scopes it may ask for, separated by spaces
+    #[arg(long)]
+    scope: Option<String>,
+    /// How it proves who it is; none makes it a public client
+    #[arg(long, value_name = "METHOD", value_enum)]
+    auth_method: Option<AuthMethod>,
+    /// Algorithm of its access tokens: ES256 or RS256
+    #[arg(long, value_name = "ALG")]
+    alg: Option<String>,
+    /// What its access tokens name as audience [default: the issuer]
+    #[arg(long, value_name = "TEXT")]
+    audience: Vec<String>,
+    /// A name under which it is an API that introspects tokens meant for it
+    #[arg(long = "resource", value_name = "TEXT")]
+    resources: Vec<String>,
+    /// A browser origin that may call for it
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// How long its access tokens live, such as 10m
+    #[arg(long, value_name = "SPAN", help_heading = "Lifetimes")]
+    access_ttl: Option<String>,
+    /// How long a session may go unused
+    #[arg(long, value_name = "SPAN", help_heading = "Lifetimes")]
+    refresh_idle: Option<String>,
+    /// How long a session may last
+    #[arg(long, value_name = "SPAN", help_heading = "Lifetimes")]
+    refresh_absolute: Option<String>,
+    /// How long a lost answer may be asked for again
+    #[arg(long, value_name = "SPAN", help_heading = "Lifetimes")]
+    refresh_retry_window: Option<String>,
+    /// From when on a retry counts as late
+    #[arg(long, value_name = "SPAN", help_heading = "Lifetimes")]
+    late_retry: Option<String>,
+    /// Whether every refresh gives a new refresh token
+    #[arg(long, value_name = "BOOL", help_heading = "Lifetimes")]
+    rotate_refresh: Option<bool>,
+    /// Take it out of service
+    #[arg(long)]
+    disable: bool,
+    /// JSON object of the admin API, from a file or - for standard input; flags are laid over it
+    #[arg(long, value_name = "FILE")]
+    json_body: Option<PathBuf>,
+}
+
+impl Fields {
+    fn body(&self) -> Result<Map<String, Value>> {
+        let mut body = input::json_object(self.json_body.as_deref())?;
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(name.into(), value);
+            }
+        };
+        let text = |value: &Option<String>| value.clone().map(Value::from);
+        let many = |values: &[String]| (!values.is_empty()).then(|| Value::from(values));
+        set("client_name", text(&self.name));
+        set("grant_types", many(&self.grants));
+        set("scope", text(&self.scope));
+        let method = self.auth_method.and_then(|method| method.to_possible_value());
+        set("token_endpoint_auth_method", method.map(|value| value.get_name().into()));
+        set("access_token_signed_response_alg", text(&self.alg));
+        set("audience", many(&self.audience));
+        set("resource_identifiers", many(&self.resources));
+        set("allowed_origins", many(&self.origins));
+        set("rotate_refresh", self.rotate_refresh.map(Value::from));
+        set("disabled", self.disable.then_some(Value::Bool(true)));
+        let lifetimes = [
+            ("access_ttl", &self.access_ttl),
+            ("refresh_idle", &self.refresh_idle),
+            ("refresh_absolute", &self.refresh_absolute),
+            ("refresh_retry_window", &self.refresh_retry_window),
+            ("late_retry", &self.late_retry),
+        ];
+        let named = lifetimes.iter().filter_map(|(name, span)| Some((*name, span.as_ref()?)));
+        for (name, span) in named {
+            let all = body.entry("lifetimes").or_insert_with(|| json!({}));
+            let Value::Object(all) = all else {
+                return Err(Failure::Unusable("lifetimes in the JSON body is not an object".into()));
+            };
+            all.insert(name.into(), span.as_str().into());
+        }
+        Ok(body)
+    }
+}
+
+pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
+    let connect =
+        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
+    match action {
+        Action::Add { id, fields, remote } => {
+            let mut body = fields.body()?;
+            if let Some(id) = id {
+                body.insert("client_id".into(), id.into());
+            }
+            let server = connect(&remote, WRITE).await?;
+            let made = server.call(Method::POST, &["clients"], Some(&Value::Object(body))).await?;
+            print_object(&made, &remote)?;
+            tell_secret(&made);
+        }
+        Action::List { remote } => {
+            let server = connect(&remote, READ).await?;
+            let listed = server.list(&["clients"], &[], None).await?;
+            let columns = [
+                ("CLIENT", "client_id"),
+                ("NAME", "client_name"),
+                ("GRANTS", "grant_types"),
+                ("AUTH", "token_endpoint_auth_method"),
+                ("ALG", "access_token_signed_response_alg"),
+                ("DISABLED", "disabled"),
+            ];
+            print_list(listed, &columns, &remote)?;
+        }
+        Action::Show { client_id, remote } => {
+            let server = connect(&remote, READ).await?;
+            print_object(&server.call(Method::GET, &["clients", &client_id], None).await?, &remote)?;
+        }
+        Action::Update { client_id, fields, enable, remote } => {
+            let mut body = fields.body()?;
+            if enable {
+                body.insert("disabled".into(), Value::Bool(false));
+            }
+            if body.is_empty() {
+                return Err(Failure::Unusable("nothing to change was named; see --help".into()));
+            }
+            let server = connect(&remote, WRITE).await?;
+            let path = ["clients", client_id.as_str()];
+            print_object(&server.call(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
+        }
+        Action::Delete { client_id, remote } => {
+            let server = connect(&remote, WRITE).await?;
+            server.call(Method::DELETE, &["clients", &client_id], None).await?;
+            note(format_args!("{client_id} is gone, its sessions have ended"));
+        }
+        Action::Secret { client_id, overlap, remote } => {
+            let mut body = Map::new();
+            if let Some(overlap) = overlap {
+                body.insert("overlap".into(), overlap.into());
+            }
+            let server = connect(&remote, WRITE).await?;
+            let path = ["clients", client_id.as_str(), "secret"];
+            let made = server.call(Method::POST, &path, Some(&Value::Object(body))).await?;
+            print_object(&made, &remote)?;
+            tell_secret(&made);
+        }
+    }
+    Ok(())
+}
+
+fn tell_secret(made: &Value) {
+    if made.get("client_secret").is_some_and(Value::is_string) {
+        note(Style::stderr().yellow("the secret is shown this once; nobody can read it later"));
+    }
+}

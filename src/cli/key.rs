@@ -1,0 +1,101 @@
+//! `latchkey key ...`: signing and refresh keys, by the admin API.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Map, Value};
+
+use super::Globals;
+use super::failure::Result;
+use super::input;
+use super::remote::{Remote, RemoteArgs, print_list, print_object};
+
+const READ: &str = "admin:keys:read";
+const WRITE: &str = "admin:keys";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// List every key with its timeline
+    List {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Rotate the keys of an algorithm
+    Rotate {
+        /// Which keys: ES256, RS256, or refresh for those of refresh tokens
+        #[arg(long, value_name = "ALG")]
+        alg: Option<String>,
+        /// planned waits until every verifier has seen the standby; now does not wait; compromise goes ahead at once
+        /// and makes every token of the lost key inactive
+        #[arg(long, value_enum, default_value_t = Mode::Planned)]
+        mode: Mode,
+        /// The key that is compromised [default: the active one]
+        #[arg(long)]
+        kid: Option<String>,
+        /// With --mode now: although the standby is not ripe
+        #[arg(long)]
+        force: bool,
+        /// Show the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Import a private key as the standby of its algorithm (PKCS#8, PKCS#1 or SEC1)
+    Import {
+        /// PEM file, or - for standard input
+        pem: PathBuf,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Mode {
+    Planned,
+    Now,
+    Compromise,
+}
+
+pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
+    let connect =
+        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
+    match action {
+        Action::List { remote } => {
+            let server = connect(&remote, READ).await?;
+            let columns = [
+                ("ALG", "alg"),
+                ("STATE", "state"),
+                ("KID", "kid"),
+                ("CREATED", "created_at"),
+                ("RIPE", "ripe_at"),
+                ("ACTIVATES", "activates_at"),
+                ("RETIRES", "retires_at"),
+                ("WHY NOT SOONER", "reason"),
+            ];
+            print_list(server.list(&["keys"], &[], None).await?, &columns, &remote)?;
+        }
+        Action::Rotate { alg, mode, kid, force, dry_run, remote } => {
+            let mut body = Map::new();
+            for (name, value) in [("alg", alg), ("kid", kid)] {
+                if let Some(value) = value {
+                    body.insert(name.into(), value.into());
+                }
+            }
+            let mode = mode.to_possible_value().map(|value| value.get_name().to_owned());
+            body.insert("mode".into(), mode.into());
+            body.insert("force".into(), force.into());
+            body.insert("dry_run".into(), dry_run.into());
+            let server = connect(&remote, WRITE).await?;
+            print_object(&server.call(Method::POST, &["keys", "rotate"], Some(&Value::Object(body))).await?, &remote)?;
+        }
+        Action::Import { pem, remote } => {
+            let pem = input::text_from(&pem)?;
+            let body = serde_json::json!({ "pem": pem.as_str() });
+            let server = connect(&remote, WRITE).await?;
+            print_object(&server.call(Method::POST, &["keys", "import"], Some(&body)).await?, &remote)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! What a server's answer means to someone at a shell.
+
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use crate::cli::failure::{Failure, Result};
+
+/// Sends a request and reads its answer: the JSON of a success, `Null` where it has no body.
+///
+/// # Errors
+/// The server does not answer, answers with something else, or refuses: its `error`, `error_description`, and a hint.
+pub async fn read(request: RequestBuilder, url: &str) -> Result<Value> {
+    let answer = request.send().await.map_err(|error| unreachable(&error, url))?;
+    let status = answer.status();
+    if status.is_success() {
+        let body = answer.bytes().await.map_err(|error| unreachable(&error, url))?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        return serde_json::from_slice(&body).map_err(|_| {
+            Failure::because(format_args!("{url} answered {status} with something that is not JSON"))
+                .hint("is --server the base URL of a Latchkey server?")
+        });
+    }
+    Err(refused(answer, url).await)
+}
+
+fn unreachable(error: &reqwest::Error, url: &str) -> Failure {
+    let why = if error.is_connect() {
+        "nothing listens there"
+    } else if error.is_timeout() {
+        "it did not answer in time"
+    } else {
+        "the connection broke"
+    };
+    // reqwest's own text repeats the URL and hides the cause; its innermost source says what happened.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    Failure::because(format_args!("{url} cannot be reached: {why} ({cause})"))
+        .hint("start it with `latchkey serve`, or name another with --server URL")
+}
+
+async fn refused(answer: Response, url: &str) -> Failure {
+    let status = answer.status();
+    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (request_id, retry_after) = (header("x-request-id"), header("retry-after"));
+    let body: Value = answer.json().await.unwrap_or_default();
+    let member = |name: &str| body.get(name).and_then(Value::as_str);
+    let Some(error) = member("error") else {
+        return Failure::because(format_args!("{url} answered {status}"))
+            .hint("is --server the base URL of a Latchkey server?");
+    };
+    let mut text = error.to_owned();
+    for (before, part) in [(": ", member("error_description")), (", reason ", member("reason"))] {
+        if let Some(part) = part {
+            text.push_str(before);
+            text.push_str(part);
+        }
+    }
+    if let Some(id) = request_id.filter(|_| status.is_server_error()) {
+        text.push_str(&format!(" (request {id})"));
+    }
+    let failure = Failure::because(text);
+    match hint(status, error, retry_after.as_deref()) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(status: StatusCode, error: &str, retry_after: Option<&str>) -> Option<String> {
+    let hint = match error {
+        "invalid_client" => {
+            "check LATCHKEY_CLIENT_ID and LATCHKEY_CLIENT_SECRET; a lost admin secret is replaced by `latchkey admin \
+             recover` with the server stopped"
+        }
+        "invalid_scope" | "insufficient_scope" => {
+            "this command needs an admin scope that the client does not have; `latchkey client show` lists its scope"
+        }
+        "unauthorized_client" => "the client needs the grant type client_credentials",
+        "invalid_token" => "the token died on the way, perhaps by a key compromise: run the command again",
+        "conflict" => "the name is taken, or somebody changed it meanwhile: look at it again, then repeat",
+        "not_found" => "the `list` command shows what there is",
+        _ => match (status, retry_after) {
+            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
+                return Some(format!("try again in {seconds} s"));
+            }
+            _ => return None,
+        },
+    };
+    Some(hint.into())
+}

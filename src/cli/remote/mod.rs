@@ -1,0 +1,286 @@
+//! The admin API of a running server, as the shell commands call it: a token by `client_credentials` with the narrowest
+//! scope that will do, then the call, then what came back or why not.
+
+mod answer;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use super::failure::{Failure, Result};
+use super::input;
+use super::output::{Style, line, note};
+use super::table;
+use crate::config::Settings;
+use crate::domain::ids::BUILT_IN_ADMIN;
+use crate::domain::secret::SecretText;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest page the admin API gives.
+const PAGE: usize = 1000;
+
+/// Which server, and who calls.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RemoteArgs {
+    /// Base URL of the running server [default: the issuer of the configuration]
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    server: Option<String>,
+
+    /// Base URL of the admin listener, where it is another [default: follows server.admin_listen]
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    admin_server: Option<String>,
+
+    /// The client to act as [default: LATCHKEY_CLIENT_ID, else latchkey-admin]
+    #[arg(long, value_name = "ID", help_heading = "Server")]
+    client_id: Option<String>,
+
+    /// File holding the client's secret [default: LATCHKEY_CLIENT_SECRET, else a prompt]
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
+    secret_file: Option<PathBuf>,
+
+    /// Print the JSON of the admin API instead of a table
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// A page of a list as far as it was followed.
+#[derive(Debug)]
+pub struct Items {
+    pub items: Vec<Value>,
+    /// Where the rest begins, if a limit cut the list.
+    pub next: Option<String>,
+}
+
+/// A server, and a token for it.
+#[derive(Debug)]
+pub struct Remote {
+    http: reqwest::Client,
+    admin: String,
+    token: SecretText,
+}
+
+impl Remote {
+    /// Gets a token that carries `scope` and nothing else.
+    ///
+    /// # Errors
+    /// There is no secret, no server, or the server refuses; 2 or 1 as exit status.
+    pub async fn connect(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>, scope: &str) -> Result<Self> {
+        let (server, admin) = bases(args, settings)?;
+        let client_id = args.client_id.clone().or_else(|| std::env::var("LATCHKEY_CLIENT_ID").ok());
+        let client_id = client_id.unwrap_or_else(|| BUILT_IN_ADMIN.to_owned());
+        let secret = match (&args.secret_file, std::env::var("LATCHKEY_CLIENT_SECRET")) {
+            (Some(path), _) => input::secret_from(path)?,
+            (None, Ok(text)) if !text.is_empty() => SecretText::new(text),
+            _ => input::secret(&format!("secret of {client_id}"))?,
+        };
+        let agent = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
+        // A redirect would carry the secret elsewhere; the server never sends one here.
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .user_agent(agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(Failure::failed)?;
+        let url = format!("{server}/oauth2/token");
+        let request = http
+            .post(&url)
+            .header("authorization", basic(&client_id, &secret))
+            .form(&[("grant_type", "client_credentials"), ("scope", scope)]);
+        let answer = answer::read(request, &url).await?;
+        let token = answer.get("access_token").and_then(Value::as_str);
+        let token = token.ok_or_else(|| {
+            Failure::because(format_args!("{url} gave no access_token")).hint("is --server a Latchkey server?")
+        })?;
+        Ok(Self { http, admin, token: SecretText::new(token) })
+    }
+
+    /// Calls `/admin/v1` followed by the segments, each of which is encoded. `Null` where the answer has no body.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses.
+    pub async fn call(&self, method: Method, segments: &[&str], body: Option<&Value>) -> Result<Value> {
+        self.send(method, self.url(segments)?, body).await
+    }
+
+    /// Follows a list to its end, or to `limit` items.
+    ///
+    /// # Errors
+    /// Those of [`Remote::call`].
+    pub async fn list(&self, segments: &[&str], query: &[(&str, &str)], limit: Option<usize>) -> Result<Items> {
+        self.list_after(segments, query, limit, None).await
+    }
+
+    /// As [`Remote::list`], from a cursor on.
+    ///
+    /// # Errors
+    /// Those of [`Remote::call`].
+    pub async fn list_after(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        limit: Option<usize>,
+        mut after: Option<String>,
+    ) -> Result<Items> {
+        let mut items = Vec::new();
+        loop {
+            let page = limit.map_or(PAGE, |limit| (limit - items.len()).min(PAGE));
+            let mut url = self.url(segments)?;
+            url.query_pairs_mut().extend_pairs(query).append_pair("limit", &page.to_string());
+            if let Some(after) = &after {
+                url.query_pairs_mut().append_pair("after", after);
+            }
+            let mut answer = self.send(Method::GET, url, None).await?;
+            match answer.get_mut("items").map(Value::take) {
+                Some(Value::Array(more)) => items.extend(more),
+                _ => return Err(Failure::because("the server answered with something that is no list")),
+            }
+            let next = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+            let is_enough = limit.is_some_and(|limit| items.len() >= limit);
+            if next.is_none() || next == after || is_enough {
+                return Ok(Items { items, next });
+            }
+            after = next;
+        }
+    }
+
+    fn url(&self, segments: &[&str]) -> Result<Url> {
+        let mut url = Url::parse(&format!("{}/admin/v1", self.admin)).map_err(Failure::failed)?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        Ok(url)
+    }
+
+    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Value> {
+        let shown = url.to_string();
+        let mut request = self.http.request(method, url).bearer_auth(self.token.expose());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        answer::read(request, &shown).await
+    }
+}
+
+/// Prints what was listed: a table, or the JSON of the admin API.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_list(listed: Items, columns: &[table::Column], args: &RemoteArgs) -> Result<()> {
+    if args.json {
+        let whole = serde_json::json!({ "items": listed.items, "next": listed.next });
+        return print_json(&whole);
+    }
+    if listed.items.is_empty() {
+        note("there are none");
+        return Ok(());
+    }
+    line(table::list(columns, &listed.items, Style::stdout()))?;
+    if let Some(next) = listed.next {
+        note(format_args!("there are more: raise --limit, or go on with --after {next}"));
+    }
+    Ok(())
+}
+
+/// Prints one object: a member a line, or its JSON.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_object(value: &Value, args: &RemoteArgs) -> Result<()> {
+    if args.json { print_json(value) } else { Ok(line(table::object(value, Style::stdout()))?) }
+}
+
+fn print_json(value: &Value) -> Result<()> {
+    Ok(line(serde_json::to_string_pretty(value).map_err(Failure::failed)?)?)
+}
+
+/// Where tokens come from, and where the admin API is.
+fn bases(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>) -> Result<(String, String)> {
+    let (server, admin) = match (&args.server, &args.admin_server) {
+        (Some(server), Some(admin)) => (server.clone(), admin.clone()),
+        (Some(server), None) => (server.clone(), server.clone()),
+        (None, admin) => {
+            let server = settings()?.server;
+            let admin = admin.clone().or_else(|| server.admin_listen.map(|listen| admin_base(listen, &server.issuer)));
+            (server.issuer.clone(), admin.unwrap_or(server.issuer))
+        }
+    };
+    Ok((base(&server)?, base(&admin)?))
+}
+
+/// How to reach an admin listener on this machine: the issuer's path moves its routes, too.
+fn admin_base(listen: std::net::SocketAddr, issuer: &str) -> String {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        let is_v6 = address.is_ipv6();
+        address.set_ip(if is_v6 { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() });
+    }
+    let path = issuer.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or("");
+    format!("http://{address}{path}")
+}
+
+fn base(text: &str) -> Result<String> {
+    let unusable = |why: &str| Failure::Unusable(format!("{text} is no base URL of a server: {why}"));
+    let url = Url::parse(text).map_err(|_| unusable("write it like https://id.example.com"))?;
+    let Some(host) = url.host_str() else { return Err(unusable("it has no host")) };
+    match url.scheme() {
+        "https" => {}
+        "http" => {
+            let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            if host != "localhost" && !ip.is_ok_and(|ip| ip.is_loopback()) {
+                note(format_args!("warning: {text} is plain http, so the client secret travels in the clear"));
+            }
+        }
+        _ => return Err(unusable("its scheme is neither http nor https")),
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// `client_secret_basic`: both parts form-encoded first (RFC 6749 section 2.3.1).
+pub fn basic(client_id: &str, secret: &SecretText) -> String {
+    let encode = |text: &str| form_encode(text);
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(client_id), encode(secret.expose()))))
+}
+
+/// `application/x-www-form-urlencoded`.
+pub fn form_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_') {
+            out.push(char::from(byte));
+        } else if byte == b' ' {
+            out.push('+');
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_encodes_before_it_joins() {
+        assert_eq!(form_encode("a b:c+é*"), "a+b%3Ac%2B%C3%A9*");
+        assert_eq!(basic("a:b", &SecretText::new("c")), format!("Basic {}", STANDARD.encode("a%3Ab:c")));
+    }
+
+    #[test]
+    fn an_admin_listener_is_reached_under_the_path_of_the_issuer() {
+        let listen = "0.0.0.0:9000".parse().unwrap();
+        assert_eq!(admin_base(listen, "https://id.example.com/tenant"), "http://127.0.0.1:9000/tenant");
+        assert_eq!(admin_base("[::]:9000".parse().unwrap(), "https://id.example.com"), "http://[::1]:9000");
+    }
+
+    #[test]
+    fn a_base_loses_its_slash_and_must_be_a_url() {
+        assert_eq!(base("http://127.0.0.1:8420/").unwrap(), "http://127.0.0.1:8420");
+        assert!(base("127.0.0.1:8420").is_err() && base("ftp://a").is_err());
+    }
+}

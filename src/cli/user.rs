@@ -1,0 +1,224 @@
+//! `latchkey user ...`: users, by the admin API. A user is named by `sub` or by username.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::Globals;
+use super::failure::{Failure, Result};
+use super::input;
+use super::output::note;
+use super::remote::{Remote, RemoteArgs, print_list, print_object};
+use crate::domain::ids::SUB_PREFIX;
+
+const READ: &str = "admin:users:read";
+const WRITE: &str = "admin:users";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Create a user; the password is asked for, or read from standard input
+    Add {
+        username: String,
+        /// Create a user who cannot log in by password
+        #[arg(long)]
+        no_password: bool,
+        #[command(flatten)]
+        fields: Fields,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// List the users
+    List {
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Show one user
+    Show {
+        /// The sub, or the username
+        user: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Change what is named and leave the rest
+    Update {
+        /// The sub, or the username
+        user: String,
+        /// The new username
+        #[arg(long)]
+        username: Option<String>,
+        #[command(flatten)]
+        fields: Fields,
+        /// Let the user log in again
+        #[arg(long, conflicts_with = "disable")]
+        enable: bool,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Remove a user and end their sessions
+    Delete {
+        /// The sub, or the username
+        user: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Set a new password, asked for or read from standard input; ends the user's sessions
+    Password {
+        /// The sub, or the username
+        user: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// End every session of a user
+    Logout {
+        /// The sub, or the username
+        user: String,
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// The members of a user that have a flag. All others go through `--json-body`.
+#[derive(Debug, Args)]
+pub(super) struct Fields {
+    /// An OpenID Connect standard claim, such as email=alice@example.com; the value may be JSON
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_claim)]
+    claims: Vec<(String, Value)>,
+    /// Admin scopes the user's tokens may carry, separated by spaces
+    #[arg(long, value_name = "SCOPE")]
+    admin_scopes: Option<String>,
+    /// Keep the user from logging in
+    #[arg(long)]
+    disable: bool,
+    /// JSON object of the admin API, from a file or - for standard input; flags are laid over it
+    #[arg(long, value_name = "FILE")]
+    json_body: Option<PathBuf>,
+}
+
+fn parse_claim(text: &str) -> std::result::Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    // `email_verified=true` means the boolean; a value that is no JSON is meant as text.
+    let value = match serde_json::from_str::<Value>(value) {
+        Ok(Value::Number(_)) | Err(_) => Value::from(value),
+        Ok(value) => value,
+    };
+    Ok((name.to_owned(), value))
+}
+
+impl Fields {
+    fn body(&self) -> Result<Map<String, Value>> {
+        let mut body = input::json_object(self.json_body.as_deref())?;
+        body.extend(self.claims.iter().cloned());
+        if let Some(scopes) = &self.admin_scopes {
+            body.insert("admin_scopes".into(), scopes.as_str().into());
+        }
+        if self.disable {
+            body.insert("disabled".into(), Value::Bool(true));
+        }
+        Ok(body)
+    }
+}
+
+pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
+    let connect =
+        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
+    match action {
+        Action::Add { username, no_password, fields, remote } => {
+            let mut body = fields.body()?;
+            body.insert("username".into(), username.as_str().into());
+            let has_password = body.contains_key("password") || body.contains_key("password_hash");
+            if !no_password && !has_password {
+                let password = input::new_secret(&format!("password of {username}"))?;
+                body.insert("password".into(), password.expose().into());
+            }
+            let server = connect(&remote, WRITE).await?;
+            print_object(&server.call(Method::POST, &["users"], Some(&Value::Object(body))).await?, &remote)?;
+        }
+        Action::List { remote } => {
+            let server = connect(&remote, READ).await?;
+            let columns = [
+                ("SUB", "sub"),
+                ("USERNAME", "username"),
+                ("ADMIN SCOPES", "admin_scopes"),
+                ("DISABLED", "disabled"),
+                ("CREATED", "created_at"),
+            ];
+            print_list(server.list(&["users"], &[], None).await?, &columns, &remote)?;
+        }
+        Action::Show { user, remote } => {
+            let server = connect(&remote, READ).await?;
+            let sub = sub_of(&server, &user).await?;
+            print_object(&server.call(Method::GET, &["users", &sub], None).await?, &remote)?;
+        }
+        Action::Update { user, username, fields, enable, remote } => {
+            let mut body = fields.body()?;
+            if let Some(username) = username {
+                body.insert("username".into(), username.into());
+            }
+            if enable {
+                body.insert("disabled".into(), Value::Bool(false));
+            }
+            if body.is_empty() {
+                return Err(Failure::Unusable("nothing to change was named; see --help".into()));
+            }
+            let server = connect(&remote, WRITE).await?;
+            let sub = sub_of(&server, &user).await?;
+            let path = ["users", sub.as_str()];
+            print_object(&server.call(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
+        }
+        Action::Delete { user, remote } => {
+            let server = connect(&remote, WRITE).await?;
+            let sub = sub_of(&server, &user).await?;
+            server.call(Method::DELETE, &["users", &sub], None).await?;
+            note(format_args!("{user} is gone, and every session has ended"));
+        }
+        Action::Password { user, remote } => {
+            // Both are asked for at the same terminal: the secret of the caller comes first.
+            let server = connect(&remote, WRITE).await?;
+            let sub = sub_of(&server, &user).await?;
+            let password = input::new_secret(&format!("new password of {user}"))?;
+            let body = json!({ "password": password.expose() });
+            server.call(Method::PUT, &["users", &sub, "password"], Some(&body)).await?;
+            note(format_args!("{user} has a new password, and every session has ended"));
+        }
+        Action::Logout { user, remote } => {
+            let server = connect(&remote, WRITE).await?;
+            let sub = sub_of(&server, &user).await?;
+            let answer = server.call(Method::POST, &["users", &sub, "logout"], None).await?;
+            if answer.is_object() {
+                print_object(&answer, &remote)?;
+            }
+            note(format_args!("every session of {user} has ended"));
+        }
+    }
+    Ok(())
+}
+
+/// The `sub` of a user named by it or by username.
+async fn sub_of(server: &Remote, user: &str) -> Result<String> {
+    if user.starts_with(SUB_PREFIX) {
+        return Ok(user.to_owned());
+    }
+    let listed = server.list(&["users"], &[("username", user)], None).await?;
+    let named = |item: &&Value| item.get("username").and_then(Value::as_str) == Some(user);
+    let sub = listed.items.iter().find(named).and_then(|item| item.get("sub")).and_then(Value::as_str);
+    sub.map(str::to_owned).ok_or_else(|| {
+        Failure::because(format_args!("there is no user {user}")).hint("`latchkey user list` shows who there is")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_text_unless_they_are_json_of_another_kind() {
+        let value = |text| parse_claim(text).unwrap().1;
+        assert_eq!(value("email=a@b=c"), json!("a@b=c"));
+        assert_eq!(value("email_verified=true"), json!(true));
+        assert_eq!(value("phone_number=4712"), json!("4712"));
+        assert_eq!(value("address={\"country\":\"NO\"}"), json!({"country": "NO"}));
+        assert!(parse_claim("email").is_err());
+    }
+}
