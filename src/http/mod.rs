@@ -1,7 +1,10 @@
 //! HTTP, thin: operations that fill in a use case's request and render its answer.
 
+pub mod authorization;
 pub mod body;
 pub mod error;
+pub mod form;
 pub mod origin;
+pub mod routes;
 pub mod server;
 mod socket;
