@@ -145,7 +145,7 @@ async function authorize(page, credentials) {
     done.push(title);
   }
   if (done.length === 0) fail(`"Authorize" has nothing to fill in for ${Object.keys(credentials)}`);
-  await page.screenshot({ path: shot("authorized") });
+  await page.screenshot({ path: shot(`authorized-${Object.keys(credentials)[0]}`) });
   await dialog.locator("button.btn-done, .close-modal").first().click();
   await dialog.waitFor({ state: "detached", timeout: PATIENCE });
   step(`"Authorize" filled in: ${done.join(", ")}`);
@@ -158,7 +158,7 @@ async function tryOut(page, { method, path, form, json, name }) {
   if (!(await block.evaluate((element) => element.classList.contains("is-open")))) {
     await block.locator(".opblock-summary-control").first().click();
   }
-  const button = block.locator("button.try-out__btn");
+  const button = block.locator("button.try-out__btn:not(.reset)");
   await button.waitFor({ timeout: PATIENCE });
   if (!(await button.evaluate((element) => element.classList.contains("cancel")))) await button.click();
   await block.locator("button.execute").waitFor({ timeout: PATIENCE });
@@ -172,7 +172,7 @@ async function tryOut(page, { method, path, form, json, name }) {
     ),
     block.locator("button.execute").click(),
   ]);
-  const shown = block.locator(".live-responses-table .response-col_status").first();
+  const shown = block.locator(".live-responses-table tbody .response-col_status").first();
   await shown.filter({ hasText: String(answer.status()) }).waitFor({ timeout: PATIENCE });
   await block.scrollIntoViewIfNeeded();
   await page.screenshot({ path: shot(name), fullPage: true });
@@ -188,34 +188,33 @@ async function tryOut(page, { method, path, form, json, name }) {
 async function fillForm(block, form) {
   const rows = block.locator("tr[data-property-name]");
   if ((await rows.count()) === 0) {
-    // No field per parameter: Swagger UI shows one box for the whole body.
+    // A schema of alternatives has no field per parameter: Swagger UI shows one box for the whole form, as JSON.
     const box = block.locator("textarea").first();
     if ((await box.count()) === 0) fail("the form has neither fields nor a box for the body");
-    await box.fill(new URLSearchParams(form).toString());
+    await box.fill(JSON.stringify(form, null, 2));
     return;
   }
-  // The rest stays empty. What the page proposes from an example must not be sent along.
+  const left = new Set(Object.keys(form));
   for (const row of await rows.all()) {
     const property = await row.getAttribute("data-property-name");
     const value = form[property] ?? "";
-    const select = row.locator("select");
-    if (await select.count()) {
-      const options = await select.first().locator("option").evaluateAll((all) => all.map((option) => option.value));
-      if (options.includes(value)) await select.first().selectOption(value);
-      else if (value) fail(`the form does not offer ${property}=${value}, only ${options}`);
-      continue;
-    }
+    left.delete(property);
+    const select = row.locator("select").first();
     const box = row.locator("input[type=text], input[type=password], input:not([type]), textarea").first();
-    if (await box.count()) await box.fill(value);
-    else if (value) fail(`the form has no field to type ${property} into`);
-    const sendEmpty = row.locator("input[type=checkbox]").first();
-    if (!value && (await sendEmpty.count()) && (await sendEmpty.isChecked())) await sendEmpty.uncheck();
+    if (await select.count()) {
+      const options = await select.locator("option").evaluateAll((all) => all.map((option) => option.value));
+      if (options.includes(value)) await select.selectOption(value);
+      else if (value) fail(`the form does not offer ${property}=${value}, only ${options}`);
+    } else if (await box.count()) {
+      if ((await box.inputValue()) !== value) await box.fill(value);
+    } else if (value) {
+      fail(`the form has no field to type ${property} into`);
+    }
   }
-  const missing = [];
-  for (const property of Object.keys(form)) {
-    if ((await block.locator(`tr[data-property-name="${property}"]`).count()) === 0) missing.push(property);
-  }
-  if (missing.length) fail(`the form has no field for ${missing.join(", ")}`);
+  if (left.size) fail(`the form has no field for ${[...left]}`);
+  // What stays empty is not sent.
+  for (const remove of await rows.locator("button.json-schema-form-item-remove").all()) await remove.click();
+  for (const sendEmpty of await rows.locator("input[type=checkbox]:enabled").all()) await sendEmpty.uncheck();
 }
 
 async function openAdminDocument(page, origin) {
@@ -265,6 +264,9 @@ function watch(page, origin, faults) {
   page.on("pageerror", (error) => faults.push(`uncaught in the page: ${error.message}`));
 }
 
+// Errors are for a log: without the colours that playwright gives them.
+const plain = (error) => error.message.replaceAll(/\x1b\[\d+m/g, "");
+
 let shots = 0;
 function shot(name) {
   shots += 1;
@@ -278,7 +280,7 @@ function expectTokens(answer, what) {
   return tokens;
 }
 
-async function walk(origin, page, faults) {
+async function walk(origin, page) {
   const response = await page.goto(`${origin}/docs`, { waitUntil: "load" });
   if (response.status() !== 200) fail(`GET /docs: ${response.status()}`);
   checkPolicy(response);
@@ -340,13 +342,13 @@ try {
     ),
   );
   try {
-    await walk(service.origin, page, faults);
+    await walk(service.origin, page);
   } catch (error) {
     await page.screenshot({ path: shot("failed"), fullPage: true }).catch(() => {});
     throw error;
   }
 } catch (error) {
-  faults.unshift(error.message);
+  faults.unshift(plain(error));
 } finally {
   await browser?.close();
   await service?.stop();
