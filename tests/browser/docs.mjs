@@ -214,7 +214,10 @@ async function fillForm(block, form) {
   if (left.size) fail(`the form has no field for ${[...left]}`);
   // What stays empty is not sent.
   for (const remove of await rows.locator("button.json-schema-form-item-remove").all()) await remove.click();
-  for (const sendEmpty of await rows.locator("input[type=checkbox]:enabled").all()) await sendEmpty.uncheck();
+  for (const row of await rows.all()) {
+    const sendEmpty = row.locator("input[type=checkbox]").first();
+    if ((await sendEmpty.count()) && (await sendEmpty.isEnabled()) && (await sendEmpty.isChecked())) await sendEmpty.uncheck();
+  }
 }
 
 async function openAdminDocument(page, origin) {
