@@ -1,1 +1,254 @@
-//! Not written yet.
+//! The only wiring: settings, store, keyring, clock, randomness and meters become a program.
+//!
+//! `serve` starts an [`App`]; the commands that work with the server stopped start one too, on the same lock, and so
+//! never meet a running service on SQLite.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use crate::admin::bootstrap::{self, AdminSecret, BootstrapError};
+use crate::admin::keys;
+use crate::config::Settings;
+use crate::context::Context;
+use crate::credentials::{CredentialSettings, Credentials};
+use crate::domain::error::OAuthError;
+use crate::domain::meter::Meter;
+use crate::domain::secret::SecretText;
+use crate::domain::sources::{Clock, Entropy, SystemClock, SystemEntropy, random};
+use crate::introspection::Introspector;
+use crate::keys::keyring::Keyring;
+use crate::keys::master::{self, MasterError, MasterSource};
+use crate::keys::plan::KeyPolicy;
+use crate::keys::seal::{MasterKeys, masters_of};
+use crate::replica::{Replica, ReplicaError, ReplicaSettings, RevocationSet};
+use crate::storage::{self, OpenError, StorageSettings, Store, StoreError};
+use crate::telemetry::Metrics;
+use crate::tokens::verify::CLOCK_SKEW;
+
+/// The key under which addresses of logins are remembered, sealed; see [`address_key`].
+const ADDRESS_KEY_NOTE: &str = "credentials.address_key";
+
+/// Where time, randomness and counting come from.
+pub struct Sources {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// Counts instead of the metrics, where a test wants to.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), meter: None }
+    }
+}
+
+/// The running program, shared by all of its listeners and jobs.
+pub struct App {
+    pub settings: Settings,
+    pub context: Context,
+    pub credentials: Credentials,
+    pub introspector: Introspector,
+    pub metrics: Arc<Metrics>,
+    /// What the start did with `bootstrap.*`.
+    pub bootstrap: Bootstrapped,
+}
+
+/// What an operator is told after a start.
+#[derive(Debug)]
+pub struct Bootstrapped {
+    pub admin: AdminSecret,
+    /// Where an existing client or user differs from `bootstrap.file`.
+    pub warnings: Vec<String>,
+}
+
+/// Why the program did not start. Every text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    #[error(transparent)]
+    MasterKey(#[from] MasterError),
+    #[error("{0}")]
+    Replica(#[from] ReplicaError),
+    #[error("the database does not answer: {0}")]
+    Store(#[from] StoreError),
+    #[error("bootstrap.file {} cannot be read: {source}; mend the path or its permissions", path.display())]
+    BootstrapUnreadable { path: PathBuf, source: std::io::Error },
+    #[error("bootstrap.file {}: {source}", path.display())]
+    Bootstrap { path: PathBuf, source: BootstrapError },
+    #[error("{0}")]
+    UseCase(#[from] OAuthError),
+}
+
+impl App {
+    /// Opens the database, reads or makes what is missing, and answers a program that can issue tokens.
+    ///
+    /// # Errors
+    /// See [`StartError`]: what is wrong and how to mend it.
+    pub async fn start(settings: Settings, sources: Sources) -> Result<Arc<Self>, StartError> {
+        let Sources { clock, entropy, meter } = sources;
+        let metrics = Arc::new(Metrics::new(clock.now()));
+        let meter = meter.unwrap_or_else(|| Arc::clone(&metrics) as Arc<dyn Meter>);
+        let context = open(&settings, clock, entropy, meter).await?;
+
+        // The first start makes keys here; a later one carries out what became due in the meantime.
+        keys::tick(&context).await?;
+        context.replica.ensure_max_age().await?;
+
+        let address_key = address_key(&context).await?;
+        let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
+        let credentials = Credentials::new(credential_settings(&settings), clock, entropy, address_key);
+        let introspector = Introspector::new(settings.introspection.cache_entries);
+        let bootstrap = bootstrap(&settings, &context, &credentials).await?;
+        Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, bootstrap }))
+    }
+
+    /// Drains what is being written and closes the database. Call it when no request is under way any more.
+    pub async fn stop(&self) {
+        self.context.store.close().await;
+    }
+}
+
+/// The context of use cases on an opened database, before any key or client is made.
+async fn open(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    meter: Arc<dyn Meter>,
+) -> Result<Context, StartError> {
+    let keyring = Arc::new(Keyring::empty());
+    let revocations = Arc::new(RevocationSet::default());
+    let storage = StorageSettings::new(settings.database.url.expose());
+    let store = storage::open(storage, Arc::clone(&keyring) as _, Arc::clone(&revocations) as _).await?;
+    let masters = Arc::new(master_keys(settings, &*store, &*entropy).await?);
+    let replica_settings = ReplicaSettings {
+        staleness: settings.introspection.revocation_staleness,
+        jwks_max_age: settings.keys.jwks_max_age,
+    };
+    let replica = Replica::load(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        keyring,
+        Arc::clone(&masters),
+        revocations,
+        replica_settings,
+    );
+    Ok(Context {
+        replica: Arc::new(replica.await?),
+        store,
+        clock,
+        entropy,
+        meter,
+        masters,
+        issuer: settings.server.issuer.as_str().into(),
+        policy: settings.tokens.clone(),
+        key_policy: key_policy(settings),
+    })
+}
+
+/// The master key that the settings name and the earlier ones. One is made only where nothing is sealed yet.
+async fn master_keys(
+    settings: &Settings,
+    store: &dyn Store,
+    entropy: &dyn Entropy,
+) -> Result<MasterKeys, StartError> {
+    let sealed_under = masters_of(&store.keys().await?);
+    let source = master_source(settings);
+    let current =
+        source.load(entropy, sealed_under.is_empty()).map_err(|error| error.needing(sealed_under.iter().cloned()))?;
+    let previous = settings
+        .keys
+        .previous_master_keys
+        .iter()
+        .map(|text| master::from_text(text.expose(), "one of keys.previous_master_keys"));
+    Ok(MasterKeys { current, previous: previous.collect::<Result<_, _>>()? })
+}
+
+/// Where the settings keep the master key.
+pub fn master_source(settings: &Settings) -> MasterSource {
+    match (&settings.keys.master_key, &settings.keys.master_key_file) {
+        (Some(text), _) => MasterSource::Text(text.clone()),
+        (None, Some(path)) => MasterSource::File(path.clone()),
+        (None, None) => MasterSource::Directory(settings.keys.directory.clone()),
+    }
+}
+
+fn key_policy(settings: &Settings) -> KeyPolicy {
+    KeyPolicy {
+        rotate_every: settings.keys.rotate_every,
+        jwks_max_age: settings.keys.jwks_max_age,
+        min_publication: settings.keys.min_publication,
+        publication_margin: settings.keys.publication_margin,
+        clock_skew: CLOCK_SKEW,
+    }
+}
+
+fn credential_settings(settings: &Settings) -> CredentialSettings {
+    let passwords = &settings.passwords;
+    CredentialSettings {
+        memory_kib: passwords.memory_kib,
+        iterations: passwords.iterations,
+        parallelism: passwords.parallelism,
+        queue: usize::try_from(passwords.queue).unwrap_or(usize::MAX),
+        account_failures: passwords.account_failures,
+        address_failures: passwords.address_failures,
+        client_failures: passwords.client_failures,
+    }
+}
+
+/// The key of the hashes of known addresses: drawn once, kept sealed, so that a copy of the database does not tell
+/// where users log in from.
+async fn address_key(ctx: &Context) -> Result<[u8; 32], StartError> {
+    let drawn = ctx.masters.seal(&*ctx.entropy, ADDRESS_KEY_NOTE, &random::<32>(&*ctx.entropy));
+    let kept = ctx.store.claim_note(ADDRESS_KEY_NOTE, &STANDARD_NO_PAD.encode(drawn)).await?;
+    let sealed = STANDARD_NO_PAD.decode(kept).unwrap_or_default();
+    if let Ok(Some(anew)) = ctx.masters.reseal(&*ctx.entropy, ADDRESS_KEY_NOTE, &sealed) {
+        ctx.store.set_note(ADDRESS_KEY_NOTE, &STANDARD_NO_PAD.encode(anew)).await?;
+    }
+    let opened = ctx.masters.open(ADDRESS_KEY_NOTE, &sealed).map_err(OAuthError::internal)?;
+    opened.as_slice().try_into().map_err(|_| {
+        StoreError::Inconsistent(format!("the note {ADDRESS_KEY_NOTE} holds {} bytes, not 32", opened.len())).into()
+    })
+}
+
+async fn bootstrap(
+    settings: &Settings,
+    ctx: &Context,
+    credentials: &Credentials,
+) -> Result<Bootstrapped, StartError> {
+    let admin = bootstrap::ensure_admin(ctx, credentials, settings.bootstrap.admin_secret.clone()).await?;
+    let warnings = match &settings.bootstrap.file {
+        None => Vec::new(),
+        Some(path) => {
+            let text = tokio::fs::read_to_string(path)
+                .await
+                .map_err(|source| StartError::BootstrapUnreadable { path: path.clone(), source })?;
+            bootstrap::apply(ctx, credentials, &text)
+                .await
+                .map_err(|source| StartError::Bootstrap { path: path.clone(), source })?
+        }
+    };
+    Ok(Bootstrapped { admin, warnings })
+}
+
+/// Gives `latchkey-admin` a new secret and every right it is made with. The server must be stopped.
+///
+/// # Errors
+/// As [`App::start`].
+pub async fn recover_admin(settings: Settings) -> Result<SecretText, StartError> {
+    let app = App::start(settings, Sources::default()).await?;
+    let secret = bootstrap::recover(&app.context).await;
+    app.stop().await;
+    Ok(secret?)
+}
+
+/// Creates or migrates the database, and nothing else.
+///
+/// # Errors
+/// It cannot be opened, or is newer than this program.
+pub async fn migrate(settings: &Settings) -> Result<(), StartError> {
+    Ok(storage::migrate(settings.database.url.expose()).await?)
+}

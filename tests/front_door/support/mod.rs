@@ -106,7 +106,7 @@ impl Server {
         let url = format!("http://{}", settings.server.listen);
         let mut sources = Sources { clock: Arc::clone(&clock) as _, ..Sources::default() };
         if let Some(meter) = meter {
-            sources.meter = meter;
+            sources.meter = Some(meter);
         }
         let app = App::start(settings.clone(), sources).await.unwrap();
         let (stop, stopped) = oneshot::channel();
