@@ -3,6 +3,28 @@
 //! No transaction leaves this layer; an outcome whose effect must be kept is never an `Err`; no network call and no
 //! signature happens inside a transaction. SQLite and PostgreSQL share the text of every statement but the batches.
 //! A single-use state changes only by a guarded statement whose row count is the verdict.
+//!
+//! How it is done: [`open()`] starts the writers, which commit what waits in their queues together, and the readers.
+//! `group` is what the hot operations share a transaction in; `sessions`, `users`, `clients`, `keys`, `revocations`,
+//! `audit` and `upkeep` own a table each, or two; `sql` is the thin layer beneath, over both databases.
+
+mod audit;
+mod clients;
+mod cursor;
+mod database;
+mod endpoint;
+mod group;
+mod keys;
+mod lock;
+mod open;
+mod readers;
+mod revocations;
+mod sessions;
+mod sql;
+mod tx;
+mod upkeep;
+mod users;
+mod writer;
 
 use std::time::Duration;
 
@@ -17,6 +39,8 @@ use crate::domain::revocation::Revocation;
 use crate::domain::session::{EndReason, Outcome, Presented, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
+
+pub use open::{OpenError, StorageSettings, migrate, open};
 
 /// Why the store gave no outcome. Whether a write took effect is then unknown; every operation may be tried again.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,189 @@
+//! The store itself: each operation handed to the writers or the readers.
+
+use async_trait::async_trait;
+
+use super::group::{GroupJob, RevokeToken};
+use super::readers::Readers;
+use super::sql::{Dialect, args};
+use super::writer::{Decision, Writers};
+use super::{
+    AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, EndOutcome, EndSession, KeyCommit, KeyWrite,
+    Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, Result, SessionFilter, Store, Swept,
+    UserEffects, audit, clients, keys, revocations, sessions, upkeep, users,
+};
+use crate::domain::audit::{AuditEvent, AuditRecord};
+use crate::domain::client::Client;
+use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
+use crate::domain::key::KeyTable;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+use crate::domain::user::User;
+
+/// A database that is open.
+pub(super) struct Database {
+    readers: Readers,
+    writers: Writers,
+    dialect: Dialect,
+}
+
+impl Database {
+    pub fn new(readers: Readers, writers: Writers, dialect: Dialect) -> Self {
+        Self { readers, writers, dialect }
+    }
+}
+
+#[async_trait]
+impl Store for Database {
+    async fn ping(&self) -> Result<()> {
+        self.readers.fetch("SELECT 1 AS alive", args![]).await?;
+        Ok(())
+    }
+
+    async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome> {
+        self.writers.together(Some(login.session.id), login, |job| GroupJob::Open(Box::new(job))).await
+    }
+
+    async fn refresh(&self, refresh: Refresh) -> Result<Refreshed> {
+        self.writers.together(Some(refresh.presented.session), refresh, |job| GroupJob::Refresh(Box::new(job))).await
+    }
+
+    async fn end_session(&self, end: EndSession) -> Result<EndOutcome> {
+        self.writers.together(Some(end.id), end, |job| GroupJob::End(Box::new(job))).await
+    }
+
+    async fn end_user_sessions(&self, sub: &Sub, effects: UserEffects) -> Result<u64> {
+        let sub = sub.clone();
+        self.writers
+            .alone(move |tx| {
+                Box::pin(async move {
+                    let reason = crate::domain::session::EndReason::RevokedByAdmin;
+                    users::carry_out(tx, &sub, effects, Some(reason)).await.map(Decision::Keep)
+                })
+            })
+            .await
+    }
+
+    async fn revoke_token(&self, jti: &Jti, expires_at: Timestamp, audit: AuditEvent) -> Result<()> {
+        let request = RevokeToken { jti: jti.clone(), expires_at, audit };
+        self.writers.together(None, request, |job| GroupJob::RevokeToken(Box::new(job))).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>> {
+        Ok(sessions::one(&self.readers, id).await?)
+    }
+
+    async fn sessions(&self, filter: SessionFilter, page: Page) -> Result<Listed<Session>> {
+        Ok(sessions::list(&self.readers, filter, page).await?)
+    }
+
+    async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateOutcome> {
+        self.writers.alone(move |tx| Box::pin(users::create(tx, user, audit))).await
+    }
+
+    async fn user(&self, sub: &Sub) -> Result<Option<User>> {
+        Ok(users::by_sub(&self.readers, sub).await?)
+    }
+
+    async fn user_by_username(&self, username_key: &str) -> Result<Option<User>> {
+        Ok(users::by_username(&self.readers, username_key).await?)
+    }
+
+    async fn users(&self, page: Page) -> Result<Listed<User>> {
+        Ok(users::list(&self.readers, page).await?)
+    }
+
+    async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome> {
+        self.writers.alone(move |tx| Box::pin(users::change(tx, user, effects))).await
+    }
+
+    async fn delete_user(&self, sub: &Sub, version: i64, effects: UserEffects) -> Result<ChangeOutcome> {
+        let sub = sub.clone();
+        self.writers.alone(move |tx| Box::pin(users::delete(tx, sub, version, effects))).await
+    }
+
+    async fn upgrade_password_hash(&self, sub: &Sub, credential_epoch: i64, hash: &str) -> Result<bool> {
+        let (sub, hash) = (sub.clone(), hash.to_owned());
+        self.writers.alone(move |tx| Box::pin(users::upgrade_password_hash(tx, sub, credential_epoch, hash))).await
+    }
+
+    async fn is_known_address(&self, sub: &Sub, address: &[u8; 32], since: Timestamp) -> Result<bool> {
+        Ok(users::is_known_address(&self.readers, sub, address, since).await?)
+    }
+
+    async fn create_client(&self, client: Client, audit: AuditEvent) -> Result<CreateOutcome> {
+        self.writers.alone(move |tx| Box::pin(clients::create(tx, client, audit))).await
+    }
+
+    async fn client(&self, client_id: &ClientId) -> Result<Option<Client>> {
+        Ok(clients::one(&self.readers, client_id).await?)
+    }
+
+    async fn clients(&self) -> Result<(i64, Vec<Client>)> {
+        Ok(clients::all(&self.readers).await?)
+    }
+
+    async fn list_clients(&self, page: Page) -> Result<Listed<Client>> {
+        Ok(clients::list(&self.readers, page).await?)
+    }
+
+    async fn change_client(&self, client: Client, effects: ClientEffects) -> Result<ChangeOutcome> {
+        self.writers.alone(move |tx| Box::pin(clients::change(tx, client, effects))).await
+    }
+
+    async fn delete_client(&self, client_id: &ClientId, version: i64, effects: ClientEffects) -> Result<ChangeOutcome> {
+        let client_id = client_id.clone();
+        self.writers.alone(move |tx| Box::pin(clients::delete(tx, client_id, version, effects))).await
+    }
+
+    async fn keys(&self) -> Result<KeyTable> {
+        Ok(keys::all(&self.readers).await?)
+    }
+
+    async fn commit_keys(&self, revision: i64, writes: Vec<KeyWrite>, audit: Vec<AuditEvent>) -> Result<KeyCommit> {
+        self.writers.alone(move |tx| Box::pin(keys::commit(tx, revision, writes, audit))).await
+    }
+
+    async fn raise(&self, limit: Raise) -> Result<()> {
+        self.writers.alone(move |tx| Box::pin(keys::raise(tx, limit))).await
+    }
+
+    async fn record(&self, events: Vec<AuditEvent>) -> Result<()> {
+        self.writers.together(None, events, GroupJob::Record).await
+    }
+
+    async fn audit(&self, filter: AuditFilter, page: Page) -> Result<Listed<AuditRecord>> {
+        Ok(audit::list(&self.readers, filter, page).await?)
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<String>> {
+        Ok(upkeep::note(&self.readers, name).await?)
+    }
+
+    async fn claim_note(&self, name: &str, value: &str) -> Result<String> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.writers.alone(move |tx| Box::pin(upkeep::claim_note(tx, name, value))).await
+    }
+
+    async fn set_note(&self, name: &str, value: &str) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.writers.alone(move |tx| Box::pin(upkeep::set_note(tx, name, value))).await
+    }
+
+    async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp> {
+        let rows = self.readers.fetch(revocations::CATCH_UP, args![floor, now]).await?;
+        Ok(revocations::caught_up(&rows)?)
+    }
+
+    fn has_other_writers(&self) -> bool {
+        self.dialect == Dialect::Postgres
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: u32) -> Result<Swept> {
+        self.writers.alone(move |tx| Box::pin(upkeep::sweep(tx, now, limit))).await
+    }
+
+    async fn close(&self) {
+        self.writers.close().await;
+        self.readers.close().await;
+    }
+}

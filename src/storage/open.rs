@@ -1,0 +1,179 @@
+//! Opening a database: its file and lock, its migrations, its writers and readers.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use super::Store;
+use super::database::Database;
+use super::endpoint::{BadUrl, CONNECT_TIMEOUT, Endpoint, sqlite_connection};
+use super::lock::{ExclusiveLock, LockError};
+use super::readers::Readers;
+use super::writer::{Workshop, Writers};
+use crate::domain::revocation::RevocationSink;
+use crate::domain::session::ChainKeys;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Where the database is and how much may wait for it.
+#[derive(Clone, Debug)]
+pub struct StorageSettings {
+    /// `sqlite://latchkey.db`, `sqlite:///var/lib/latchkey.db` or `postgres://user@host/name`.
+    pub url: String,
+    /// How many jobs may wait for each writer; one more is answered [`super::StoreError::QueueFull`].
+    pub queue: usize,
+}
+
+impl StorageSettings {
+    /// Deep enough for a burst, short enough that what waits is answered within a second.
+    pub const DEFAULT_QUEUE: usize = 4096;
+
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), queue: Self::DEFAULT_QUEUE }
+    }
+}
+
+/// Why a database cannot be opened: what happened, with which value, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("database.url is of no use: {0}; write sqlite://FILE or postgres://USER@HOST/NAME")]
+    Url(String),
+    #[error("the database {} cannot be created: {error}; create its directory or mend its permissions", path.display())]
+    Create {
+        path: PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
+    #[error("the database {} is in use by {holder}; stop it first", path.display())]
+    Locked { path: PathBuf, holder: String },
+    #[error("the lock file {} cannot be written: {error}; mend its permissions", path.display())]
+    Lock {
+        path: PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
+    #[error("the database {database} does not answer: {error}; is it running, and does database.url name it rightly?")]
+    Unreachable {
+        database: String,
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error(
+        "the database {database} was migrated by a newer Latchkey (it holds migration {migration}); run that version, \
+         or restore a backup from before"
+    )]
+    Newer { database: String, migration: i64 },
+    #[error("the database {database} cannot be migrated: {error}; nothing of this migration was kept")]
+    Migrate {
+        database: String,
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Opens the database for serving: creates what is missing, locks a SQLite file for the store's life, migrates.
+///
+/// `chain_keys` derives the successors of refresh tokens; `sink` is told of every revocation before its COMMIT is sent.
+///
+/// # Errors
+/// See [`OpenError`]. Nothing is left running then.
+pub async fn open(
+    settings: StorageSettings,
+    chain_keys: Arc<dyn ChainKeys>,
+    sink: Arc<dyn RevocationSink>,
+) -> Result<Arc<dyn Store>, OpenError> {
+    let (endpoint, lock) = prepare(&settings.url, "latchkey serve").await?;
+    let workshop = Workshop { endpoint, chain_keys, sink, _lock: lock.map(Arc::new) };
+    let readers = Readers::new(workshop.endpoint.clone());
+    let writers = Writers::start(&workshop, settings.queue);
+    Ok(Arc::new(Database::new(readers, writers, workshop.endpoint.dialect())))
+}
+
+/// Creates the database, if it is a file that is missing, and migrates it.
+///
+/// # Errors
+/// See [`OpenError`]; a SQLite file that is being served is [`OpenError::Locked`].
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    prepare(url, "latchkey migrate").await.map(|_| ())
+}
+
+async fn prepare(url: &str, holder: &str) -> Result<(Endpoint, Option<ExclusiveLock>), OpenError> {
+    let endpoint = Endpoint::parse(url).map_err(|BadUrl(fault)| OpenError::Url(fault))?;
+    match endpoint {
+        Endpoint::Sqlite(path) => {
+            let path = create(&path).map_err(|error| OpenError::Create { path, error })?;
+            let lock = ExclusiveLock::acquire(&path, holder).map_err(|error| match error {
+                LockError::Held(holder) => OpenError::Locked { path: path.clone(), holder },
+                LockError::Io(path, error) => OpenError::Lock { path, error },
+            })?;
+            let endpoint = Endpoint::Sqlite(path.clone());
+            let mut conn = sqlite_connection(&path, false).await.map_err(|error| unreachable(&endpoint, error))?;
+            let migrated = SQLITE_MIGRATIONS.run(&mut conn).await;
+            // A connection that cannot take leave is gone already.
+            let _ = sqlx::Connection::close(conn).await;
+            migrated.map_err(|error| migration_error(&endpoint, error))?;
+            Ok((endpoint, Some(lock)))
+        }
+        Endpoint::Postgres(ref options) => {
+            // Without the timeouts of everyday statements: a migration may take as long as it needs.
+            let connecting = tokio::time::timeout(CONNECT_TIMEOUT, options.connect());
+            let mut conn: PgConnection = match connecting.await {
+                Ok(connected) => connected.map_err(|error| unreachable(&endpoint, error))?,
+                Err(elapsed) => return Err(unreachable(&endpoint, elapsed)),
+            };
+            let migrated = POSTGRES_MIGRATIONS.run(&mut conn).await;
+            let _ = sqlx::Connection::close(conn).await;
+            migrated.map_err(|error| migration_error(&endpoint, error))?;
+            Ok((endpoint, None))
+        }
+    }
+}
+
+/// Creates the file where it is missing, readable to its owner alone (SQLite gives its companions the same mode), and
+/// answers its one true name: the lock beside it must not depend on how the file was named.
+fn create(path: &Path) -> std::io::Result<PathBuf> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    path.canonicalize()
+}
+
+fn unreachable(endpoint: &Endpoint, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenError {
+    OpenError::Unreachable { database: endpoint.shown(), error: error.into() }
+}
+
+fn migration_error(endpoint: &Endpoint, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(migration) => OpenError::Newer { database: endpoint.shown(), migration },
+        error => OpenError::Migrate { database: endpoint.shown(), error: error.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The folders as they are now and the migrations as they were embedded, so that a new file that the compiler did
+    /// not notice is noticed here.
+    #[test]
+    fn both_databases_have_the_same_migrations() -> std::io::Result<()> {
+        let named = |folder: &str| -> std::io::Result<Vec<String>> {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+            let mut names = std::fs::read_dir(folder)?
+                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+                .collect::<Result<Vec<_>, _>>()?;
+            names.sort();
+            Ok(names)
+        };
+        let embedded = |migrator: &Migrator| -> Vec<String> {
+            migrator.iter().map(|it| format!("{:04}_{}.sql", it.version, it.description.replace(' ', "_"))).collect()
+        };
+        assert_eq!(named("sqlite")?, named("postgres")?);
+        assert_eq!(named("sqlite")?, embedded(&SQLITE_MIGRATIONS));
+        assert_eq!(named("postgres")?, embedded(&POSTGRES_MIGRATIONS));
+        Ok(())
+    }
+}

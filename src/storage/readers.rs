@@ -1,0 +1,104 @@
+//! Connections that only read, kept for reuse.
+//!
+//! sqlx's own pool asks a connection whether it lives on every return, which costs as much as the read. Here a
+//! connection is used as it is; the first error that says it is dead drops all idle ones, and the read, which changed
+//! nothing, is tried once more on a fresh one.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::endpoint::{BEGIN_SNAPSHOT, CONNECT_TIMEOUT, Endpoint};
+use super::sql::{Conn, DbError, DbResult, Dialect, Row, Sql, Value, args};
+
+/// How many reads run at once. SQLite's are calls into the same process; PostgreSQL's wait for the network.
+const SQLITE_READERS: usize = 4;
+const POSTGRES_READERS: usize = 8;
+
+pub(super) struct Readers {
+    endpoint: Endpoint,
+    permits: Semaphore,
+    idle: Mutex<Vec<Conn>>,
+}
+
+impl Readers {
+    pub fn new(endpoint: Endpoint) -> Self {
+        let count = match endpoint.dialect() {
+            Dialect::Sqlite => SQLITE_READERS,
+            Dialect::Postgres => POSTGRES_READERS,
+        };
+        Self { endpoint, permits: Semaphore::new(count), idle: Mutex::new(Vec::with_capacity(count)) }
+    }
+
+    /// One statement, which sees one moment.
+    pub async fn fetch(&self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<Vec<Row>> {
+        let answers = self.read(&[(sql.into(), args)]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Several statements that all see the same moment.
+    pub async fn fetch_snapshot(&self, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<Vec<Row>>> {
+        self.read(statements).await
+    }
+
+    async fn read(&self, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<Vec<Row>>> {
+        if statements.iter().any(|(_, args)| args.iter().any(Value::finds_nothing)) {
+            return Ok(statements.iter().map(|_| Vec::new()).collect());
+        }
+        // A closed semaphore and a crowded one come to the same: no connection.
+        let waiting = tokio::time::timeout(CONNECT_TIMEOUT, self.permits.acquire());
+        let Ok(Ok(_permit)) = waiting.await else { return Err(DbError::TimedOut(CONNECT_TIMEOUT)) };
+        match self.attempt(statements).await {
+            Err(DbError::Sql(error)) => {
+                let error = DbError::Sql(error);
+                if !error.breaks_connection() {
+                    return Err(error);
+                }
+                // What broke one connection (a restarted server) has broken the idle ones.
+                drop(std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner)));
+                self.attempt(statements).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// A connection returns to the idle ones unless it broke; one whose caller went away in the middle is dropped.
+    async fn attempt(&self, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<Vec<Row>>> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut conn = match idle {
+            Some(conn) => conn,
+            None => self.endpoint.reader().await?,
+        };
+        let reading = run(&mut conn, statements);
+        let answer = match self.endpoint.deadline() {
+            Some(deadline) => tokio::time::timeout(deadline, reading).await.unwrap_or(Err(DbError::TimedOut(deadline))),
+            None => reading.await,
+        };
+        if answer.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        }
+        answer
+    }
+
+    /// Lets no further read begin, and closes the idle connections.
+    pub async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for conn in idle {
+            conn.close().await;
+        }
+    }
+}
+
+async fn run(conn: &mut Conn, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<Vec<Row>>> {
+    if let [(sql, args)] = statements {
+        return Ok(vec![conn.fetch(*sql, args.clone()).await?]);
+    }
+    conn.execute(BEGIN_SNAPSHOT, args![]).await?;
+    let mut answers = Vec::with_capacity(statements.len());
+    for (sql, args) in statements {
+        answers.push(conn.fetch(*sql, args.clone()).await?);
+    }
+    conn.execute("COMMIT", args![]).await?;
+    Ok(answers)
+}

@@ -1,0 +1,100 @@
+//! What keeps the database small and the program's memory of itself: the sweep, and notes.
+
+use std::time::Duration;
+
+use super::Swept;
+use super::readers::Readers;
+use super::sql::{DbResult, Sql, args};
+use super::tx::Tx;
+use super::writer::Decision;
+use crate::domain::time::Timestamp;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a session's row outlives its absolute limit, so that a refusal can still say `absolute_expired`. One that
+/// expired by disuse stays to its absolute limit too, and says `idle_expired` all that time.
+pub(super) const KEEP_EXPIRED: Duration = DAY;
+
+/// How long an ended session's row is kept for the operator, even where its absolute limit is far away.
+pub(super) const KEEP_ENDED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long an address counts as known after the last login from it.
+pub(super) const KEEP_ADDRESSES: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long the audit trail goes back: a year, and a month to look back at it.
+pub(super) const KEEP_AUDIT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// A row that a batch has locked waits for the next sweep.
+macro_rules! delete_oldest {
+    ($table:literal, $key:literal, $where:literal) => {
+        Sql {
+            sqlite: concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE (",
+                $key,
+                ") IN (SELECT ",
+                $key,
+                " FROM ",
+                $table,
+                " WHERE ",
+                $where,
+                " LIMIT $2)"
+            ),
+            postgres: concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE (",
+                $key,
+                ") IN (SELECT ",
+                $key,
+                " FROM ",
+                $table,
+                " WHERE ",
+                $where,
+                " LIMIT $2 FOR UPDATE SKIP LOCKED)"
+            ),
+        }
+    };
+}
+
+const EXPIRED_SESSIONS: Sql = delete_oldest!("sessions", "id", "absolute_expires_at < $1");
+const ENDED_SESSIONS: Sql = delete_oldest!("sessions", "id", "ended_at < $1");
+const REVOCATIONS: Sql = delete_oldest!("revocations", "kind, id", "expires_at <= $1");
+const ADDRESSES: Sql = delete_oldest!("known_addresses", "sub, address", "seen_at < $1");
+/// Entries are numbered in the order of their time, near enough: the oldest are the first, and need no other index.
+const AUDIT: Sql = delete_oldest!("audit", "id", "id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1");
+
+pub(super) async fn sweep(tx: &mut Tx, now: Timestamp, limit: u32) -> DbResult<Decision<Swept>> {
+    let mut delete = async |sql: Sql, before: Timestamp| tx.execute(sql, args![before, limit]).await;
+    let swept = Swept {
+        sessions: delete(EXPIRED_SESSIONS, now.minus(KEEP_EXPIRED)).await?
+            + delete(ENDED_SESSIONS, now.minus(KEEP_ENDED)).await?,
+        revocations: delete(REVOCATIONS, now).await?,
+        known_addresses: delete(ADDRESSES, now.minus(KEEP_ADDRESSES)).await?,
+        audit: delete(AUDIT, now.minus(KEEP_AUDIT)).await?,
+    };
+    Ok(Decision::Keep(swept))
+}
+
+pub(super) async fn note(readers: &Readers, name: &str) -> DbResult<Option<String>> {
+    let rows = readers.fetch("SELECT value FROM notes WHERE name = $1", args![name]).await?;
+    rows.first().map(|row| row.get("value")).transpose()
+}
+
+pub(super) async fn claim_note(tx: &mut Tx, name: String, value: String) -> DbResult<Decision<String>> {
+    const CLAIM: &str = "INSERT INTO notes (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    if tx.execute(CLAIM, args![name.clone(), value.clone()]).await? == 1 {
+        return Ok(Decision::Keep(value));
+    }
+    let rows = tx.fetch("SELECT value FROM notes WHERE name = $1", args![name]).await?;
+    let kept = rows.first().map_or(Ok(value), |row| row.get("value"))?;
+    Ok(Decision::Keep(kept))
+}
+
+pub(super) async fn set_note(tx: &mut Tx, name: String, value: String) -> DbResult<Decision<()>> {
+    const SET: &str = "INSERT INTO notes (name, value) VALUES ($1, $2) \
+                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    tx.execute(SET, args![name, value]).await?;
+    Ok(Decision::Keep(()))
+}

@@ -1,0 +1,175 @@
+//! The users table.
+
+use super::cursor::Cursor;
+use super::readers::Readers;
+use super::sessions::{self, Ending, Owner};
+use super::sql::{DbResult, Row, args};
+use super::tx::Tx;
+use super::writer::Decision;
+use super::{ChangeOutcome, CreateOutcome, Listed, Page, UserEffects};
+use crate::domain::audit::AuditEvent;
+use crate::domain::ids::Sub;
+use crate::domain::scope::Scope;
+use crate::domain::session::EndReason;
+use crate::domain::time::Timestamp;
+use crate::domain::user::User;
+
+macro_rules! columns {
+    () => {
+        "sub, username, username_key, password_hash, claims, admin_scopes, disabled, created_at, updated_at, version, \
+         credential_epoch"
+    };
+}
+
+fn user_of(row: &Row) -> DbResult<User> {
+    Ok(User {
+        sub: Sub::new(row.get::<&str>("sub")?),
+        username: row.get("username")?,
+        username_key: row.get("username_key")?,
+        password_hash: row.get("password_hash")?,
+        claims: row.json("claims")?,
+        admin_scopes: row.parsed("admin_scopes", |text| Scope::parse(text).ok())?,
+        disabled: row.flag("disabled")?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        version: row.get("version")?,
+        credential_epoch: row.get("credential_epoch")?,
+    })
+}
+
+pub(super) async fn by_sub(readers: &Readers, sub: &Sub) -> DbResult<Option<User>> {
+    const TEXT: &str = concat!("SELECT ", columns!(), " FROM users WHERE sub = $1");
+    readers.fetch(TEXT, args![sub]).await?.first().map(user_of).transpose()
+}
+
+pub(super) async fn by_username(readers: &Readers, username_key: &str) -> DbResult<Option<User>> {
+    const TEXT: &str = concat!("SELECT ", columns!(), " FROM users WHERE username_key = $1");
+    readers.fetch(TEXT, args![username_key]).await?.first().map(user_of).transpose()
+}
+
+/// A page, oldest first.
+pub(super) async fn list(readers: &Readers, page: Page) -> DbResult<Listed<User>> {
+    const TEXT: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM users WHERE (created_at, sub) > ($1, $2) ORDER BY created_at, sub LIMIT $3"
+    );
+    let Some(start) = page.start(Cursor::lowest()) else { return Ok(Listed::empty()) };
+    let rows = readers.fetch(TEXT, args![start.number, start.id, page.probe()]).await?;
+    page.cut(&rows, user_of, |user| Cursor { number: user.created_at.millis(), id: user.sub.to_string() })
+}
+
+pub(super) async fn is_known_address(
+    readers: &Readers,
+    sub: &Sub,
+    address: &[u8; 32],
+    since: Timestamp,
+) -> DbResult<bool> {
+    const TEXT: &str = "SELECT 1 AS known FROM known_addresses WHERE sub = $1 AND address = $2 AND seen_at >= $3";
+    Ok(!readers.fetch(TEXT, args![sub, address, since]).await?.is_empty())
+}
+
+pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResult<Decision<CreateOutcome>> {
+    const TEXT: &str = concat!(
+        "INSERT INTO users (",
+        columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
+    );
+    let args = args![
+        &user.sub,
+        user.username,
+        user.username_key,
+        user.password_hash,
+        serde_json::Value::Object(user.claims).to_string(),
+        user.admin_scopes.to_string(),
+        user.disabled,
+        user.created_at,
+        user.updated_at,
+        user.version,
+        user.credential_epoch,
+    ];
+    if tx.execute(TEXT, args).await? == 0 {
+        return Ok(Decision::Discard(CreateOutcome::Exists));
+    }
+    tx.record(&[audit]).await?;
+    Ok(Decision::Keep(CreateOutcome::Created))
+}
+
+pub(super) async fn change(tx: &mut Tx, user: User, effects: UserEffects) -> DbResult<Decision<ChangeOutcome>> {
+    const TEXT: &str = "UPDATE users SET username = $3, username_key = $4, password_hash = $5, claims = $6, \
+                        admin_scopes = $7, disabled = $8, updated_at = $9, credential_epoch = $10, \
+                        version = version + 1 WHERE sub = $1 AND version = $2";
+    let args = args![
+        &user.sub,
+        user.version,
+        user.username,
+        user.username_key,
+        user.password_hash,
+        serde_json::Value::Object(user.claims).to_string(),
+        user.admin_scopes.to_string(),
+        user.disabled,
+        user.updated_at,
+        user.credential_epoch,
+    ];
+    match tx.execute(TEXT, args).await {
+        Ok(0) => return Ok(Decision::Discard(missed(tx, &user.sub).await?)),
+        Ok(_) => {}
+        Err(error) if error.is_unique_violation() => return Ok(Decision::Discard(ChangeOutcome::Exists)),
+        Err(error) => return Err(error),
+    }
+    carry_out(tx, &user.sub, effects, None).await?;
+    Ok(Decision::Keep(ChangeOutcome::Changed))
+}
+
+/// Removes the row; whatever the caller asked for, the user's sessions end.
+pub(super) async fn delete(
+    tx: &mut Tx,
+    sub: Sub,
+    version: i64,
+    effects: UserEffects,
+) -> DbResult<Decision<ChangeOutcome>> {
+    if tx.execute("DELETE FROM users WHERE sub = $1 AND version = $2", args![&sub, version]).await? == 0 {
+        return Ok(Decision::Discard(missed(tx, &sub).await?));
+    }
+    carry_out(tx, &sub, effects, Some(EndReason::UserDeleted)).await?;
+    Ok(Decision::Keep(ChangeOutcome::Changed))
+}
+
+/// Why a guarded statement found no row.
+async fn missed(tx: &mut Tx, sub: &Sub) -> DbResult<ChangeOutcome> {
+    let rows = tx.fetch("SELECT 1 AS found FROM users WHERE sub = $1", args![sub]).await?;
+    Ok(if rows.is_empty() { ChangeOutcome::NotFound } else { ChangeOutcome::Conflict })
+}
+
+/// Ends sessions, where that is asked for, and writes the audit entry. Answers how many sessions ended.
+///
+/// It comes after the user's row is written, and so locked: a login in flight has either opened its session, which is
+/// ended here, or will find the user changed.
+pub(super) async fn carry_out(
+    tx: &mut Tx,
+    sub: &Sub,
+    effects: UserEffects,
+    at_least: Option<EndReason>,
+) -> DbResult<u64> {
+    let ended = match effects.end_sessions.or(at_least) {
+        Some(reason) => {
+            let ending = Ending { reason, now: effects.now, horizon: effects.horizon };
+            sessions::end_all(tx, Owner::User(sub), ending).await?
+        }
+        None => 0,
+    };
+    tx.record(&[effects.audit]).await?;
+    Ok(ended)
+}
+
+/// The version grows, so that a change planned on the old hash cannot bring it back.
+pub(super) async fn upgrade_password_hash(
+    tx: &mut Tx,
+    sub: Sub,
+    credential_epoch: i64,
+    hash: String,
+) -> DbResult<Decision<bool>> {
+    const TEXT: &str = "UPDATE users SET password_hash = $3, version = version + 1 \
+                        WHERE sub = $1 AND credential_epoch = $2";
+    Ok(Decision::Keep(tx.execute(TEXT, args![&sub, credential_epoch, hash]).await? == 1))
+}

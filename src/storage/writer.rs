@@ -1,0 +1,331 @@
+//! The writers: bounded queues of jobs, and the tasks that commit what waits in them together (group commit).
+//!
+//! SQLite has one writer. PostgreSQL has two for the hot operations, each owning the sessions whose id falls to it, so
+//! that they never wait for each other's rows, and one for everything administrative. An answer leaves only after its
+//! commit; a job lives on when its caller goes away.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::endpoint::Endpoint;
+use super::group::{self, GroupJob, Pending};
+use super::lock::ExclusiveLock;
+use super::sql::{Conn, DbError, DbResult, Dialect};
+use super::tx::Tx;
+use super::{Result, StoreError};
+use crate::domain::ids::SessionId;
+use crate::domain::revocation::RevocationSink;
+use crate::domain::session::ChainKeys;
+
+/// How many jobs share a commit at most. Beyond some hundred the gain is small and the latency is not.
+const MAX_BATCH: usize = 256;
+
+/// How many writers of hot operations PostgreSQL has.
+const POSTGRES_HOT_WRITERS: usize = 2;
+
+/// What administrative work comes to.
+pub(super) enum Decision<T> {
+    /// Commit, then answer.
+    Keep(T),
+    /// Undo what was written, and answer.
+    Discard(T),
+}
+
+pub(super) type Work<'t, T> = Pin<Box<dyn Future<Output = DbResult<Decision<T>>> + Send + 't>>;
+
+/// Work with a transaction of its own.
+#[async_trait]
+trait Solo: Send {
+    /// Does the work, and answers whether to commit it.
+    async fn run(&mut self, tx: &mut Tx) -> DbResult<bool>;
+    fn answer(self: Box<Self>, committed: Result<()>);
+}
+
+struct SoloWork<F, T> {
+    work: Option<F>,
+    outcome: Option<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+#[async_trait]
+impl<F, T> Solo for SoloWork<F, T>
+where
+    F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send,
+    T: Send,
+{
+    async fn run(&mut self, tx: &mut Tx) -> DbResult<bool> {
+        let Some(work) = self.work.take() else { return Ok(false) };
+        let (keep, outcome) = match work(tx).await? {
+            Decision::Keep(outcome) => (true, outcome),
+            Decision::Discard(outcome) => (false, outcome),
+        };
+        self.outcome = Some(outcome);
+        Ok(keep)
+    }
+
+    fn answer(self: Box<Self>, committed: Result<()>) {
+        let lost = || StoreError::Inconsistent("a job was committed without an outcome".into());
+        let Self { outcome, reply, .. } = *self;
+        // A caller that went away does not undo its job.
+        let _ = reply.send(committed.and_then(|()| outcome.ok_or_else(lost)));
+    }
+}
+
+enum Job {
+    Group(GroupJob),
+    Solo(Box<dyn Solo>),
+    /// Take no more, finish what waits, and leave.
+    Stop,
+}
+
+impl Job {
+    fn answer(self, committed: Result<()>) {
+        match self {
+            Self::Group(job) => job.answer(committed),
+            Self::Solo(job) => job.answer(committed),
+            Self::Stop => {}
+        }
+    }
+}
+
+/// What every writer works with.
+#[derive(Clone)]
+pub(super) struct Workshop {
+    pub endpoint: Endpoint,
+    pub chain_keys: Arc<dyn ChainKeys>,
+    pub sink: Arc<dyn RevocationSink>,
+    /// A writer holds the database's lock to its own last commit.
+    pub _lock: Option<Arc<ExclusiveLock>>,
+}
+
+/// The queues in front of the writers.
+pub(super) struct Writers {
+    hot: Vec<mpsc::Sender<Job>>,
+    admin: mpsc::Sender<Job>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Writers {
+    /// Starts the writers; each holds at most `queue` waiting jobs.
+    pub fn start(workshop: &Workshop, queue: usize) -> Self {
+        let mut tasks = Vec::new();
+        let mut start = || {
+            let (sender, queue) = mpsc::channel(queue.max(1));
+            tasks.push(tokio::spawn(Writer { workshop: workshop.clone(), queue, conn: None }.run()));
+            sender
+        };
+        let (hot, admin) = match workshop.endpoint.dialect() {
+            Dialect::Sqlite => {
+                let only = start();
+                (vec![only.clone()], only)
+            }
+            Dialect::Postgres => ((0..POSTGRES_HOT_WRITERS).map(|_| start()).collect(), start()),
+        };
+        Self { hot, admin, tasks: Mutex::new(tasks) }
+    }
+
+    /// Has a job committed together with others, by the writer that owns the session.
+    pub async fn together<R, T>(
+        &self,
+        owner: Option<SessionId>,
+        request: R,
+        job: impl FnOnce(Pending<R, T>) -> GroupJob,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let shard = owner.map_or(0, |id| usize::from(id.as_bytes()[0]) % self.hot.len());
+        let queue = self.hot.get(shard).unwrap_or(&self.admin);
+        submit(queue, Job::Group(job(Pending::new(request, reply))))?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Has work done in a transaction of its own.
+    pub async fn alone<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        submit(&self.admin, Job::Solo(Box::new(SoloWork { work: Some(work), outcome: None, reply })))?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Takes no more jobs, and returns when the waiting ones are committed and answered.
+    pub async fn close(&self) {
+        for queue in self.hot.iter().chain([&self.admin]) {
+            // A closed queue is what is wanted.
+            let _ = queue.send(Job::Stop).await;
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            let _ = task.await;
+        }
+    }
+}
+
+fn submit(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {
+    queue.try_send(job).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => StoreError::QueueFull,
+        mpsc::error::TrySendError::Closed(_) => gone(),
+    })
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+/// How an attempt at a transaction failed.
+enum Failure {
+    /// There is no connection to be had.
+    Unreachable(DbError),
+    /// Nothing was committed.
+    Undone(DbError),
+    /// COMMIT was sent, or may have been, and its answer was lost.
+    Unknown(DbError),
+}
+
+impl Failure {
+    fn into_error(self) -> DbError {
+        match self {
+            Self::Unreachable(error) | Self::Undone(error) | Self::Unknown(error) => error,
+        }
+    }
+}
+
+struct Writer {
+    workshop: Workshop,
+    queue: mpsc::Receiver<Job>,
+    conn: Option<Conn>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(MAX_BATCH);
+        let mut together = Vec::with_capacity(MAX_BATCH);
+        let mut alone = Vec::new();
+        while self.queue.recv_many(&mut waiting, MAX_BATCH).await > 0 {
+            for job in waiting.drain(..) {
+                match job {
+                    Job::Group(job) => together.push(job),
+                    Job::Solo(job) => alone.push(job),
+                    Job::Stop => self.queue.close(),
+                }
+            }
+            self.commit_together(&mut together).await;
+            for job in alone.drain(..) {
+                self.commit_alone(job).await;
+            }
+        }
+        if let Some(conn) = self.conn.take() {
+            conn.close().await;
+        }
+    }
+
+    /// Commits a batch, if need be one by one, and answers its jobs.
+    async fn commit_together(&mut self, jobs: &mut Vec<GroupJob>) {
+        if jobs.is_empty() {
+            return;
+        }
+        match self.attempt(Task::Together(jobs)).await {
+            Ok(()) => jobs.drain(..).for_each(|job| job.answer(Ok(()))),
+            Err(Failure::Undone(error)) if jobs.len() > 1 && !error.breaks_connection() => {
+                // One job spoils the batch, and nobody knows which.
+                tracing::warn!(jobs = jobs.len(), %error, "a batch failed; its jobs are tried one by one");
+                for mut job in jobs.drain(..) {
+                    let committed = self.attempt(Task::Together(std::slice::from_mut(&mut job))).await;
+                    job.answer(committed.map_err(|failure| failure.into_error().into()));
+                }
+            }
+            Err(failure) => self.fail(jobs.drain(..).map(Job::Group), failure),
+        }
+    }
+
+    async fn commit_alone(&mut self, mut job: Box<dyn Solo>) {
+        match self.attempt(Task::Alone(job.as_mut())).await {
+            Ok(()) => job.answer(Ok(())),
+            Err(failure) => self.fail([Job::Solo(job)], failure),
+        }
+    }
+
+    /// Answers jobs with a failure. Where the database is out of reach, so is it for all who wait: they are told now,
+    /// instead of each batch finding out for itself.
+    fn fail(&mut self, jobs: impl IntoIterator<Item = Job>, failure: Failure) {
+        let unreachable = matches!(failure, Failure::Unreachable(_));
+        let error = failure.into_error();
+        tracing::warn!(%error, "a write failed");
+        let text = error.to_string();
+        let passing = matches!(StoreError::from(error), StoreError::Unavailable(_));
+        let answer = || {
+            Err(if passing {
+                StoreError::Unavailable(text.clone().into())
+            } else {
+                StoreError::Inconsistent(text.clone())
+            })
+        };
+        jobs.into_iter().for_each(|job| job.answer(answer()));
+        while unreachable && let Ok(job) = self.queue.try_recv() {
+            if matches!(job, Job::Stop) {
+                self.queue.close();
+            }
+            job.answer(answer());
+        }
+    }
+
+    /// One transaction, from BEGIN to COMMIT.
+    async fn attempt(&mut self, task: Task<'_>) -> std::result::Result<(), Failure> {
+        match self.workshop.endpoint.deadline() {
+            None => self.transact(task).await,
+            Some(deadline) => match tokio::time::timeout(deadline, self.transact(task)).await {
+                Ok(outcome) => outcome,
+                // The transaction was dropped with its connection.
+                Err(_) => Err(Failure::Unknown(DbError::TimedOut(deadline))),
+            },
+        }
+    }
+
+    async fn transact(&mut self, task: Task<'_>) -> std::result::Result<(), Failure> {
+        let mut tx = self.begin().await?;
+        let done = match task {
+            Task::Together(jobs) => group::carry_out(jobs, &mut tx, &*self.workshop.chain_keys).await.map(|()| true),
+            Task::Alone(job) => job.run(&mut tx).await,
+        };
+        match done {
+            Ok(true) => {
+                self.conn = Some(tx.commit(&*self.workshop.sink).await.map_err(Failure::Unknown)?);
+                Ok(())
+            }
+            Ok(false) => {
+                self.conn = tx.roll_back().await;
+                Ok(())
+            }
+            Err(error) => {
+                if !error.breaks_connection() {
+                    self.conn = tx.roll_back().await;
+                }
+                Err(Failure::Undone(error))
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> std::result::Result<Tx, Failure> {
+        if let Some(conn) = self.conn.take() {
+            match Tx::begin(conn).await {
+                // It died while it was idle: the next one may live.
+                Err(error) if error.breaks_connection() => {}
+                begun => return begun.map_err(Failure::Undone),
+            }
+        }
+        let conn = self.workshop.endpoint.writer().await.map_err(Failure::Unreachable)?;
+        Tx::begin(conn).await.map_err(Failure::Undone)
+    }
+}
+
+/// What to do within a transaction.
+enum Task<'a> {
+    Together(&'a mut [GroupJob]),
+    Alone(&'a mut dyn Solo),
+}
