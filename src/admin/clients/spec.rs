@@ -1,0 +1,432 @@
+//! What a client body may say (RFC 7591 names), and what it makes of a client. One reading serves creation, patch and
+//! `bootstrap.file`, so that the three never disagree.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::origins::browser_origin;
+use crate::admin::field::Field;
+use crate::admin::lifetimes::{self, LifetimesSpec};
+use crate::credentials::secrets::{LONGEST_CHOSEN, SHORTEST_CHOSEN};
+use crate::domain::client::{AuthMethod, Client, GrantType};
+use crate::domain::error::{Code, OAuthError};
+use crate::domain::ids::{ClientId, SUB_PREFIX};
+use crate::domain::key::Alg;
+use crate::domain::policy::{Lifetimes, TokenPolicy};
+use crate::domain::scope::{Scope, is_unknown_admin};
+use crate::domain::secret::SecretText;
+use crate::domain::time::Timestamp;
+
+const ID_MAX: usize = 255;
+const NAME_MAX: usize = 255;
+/// Entries in a list, and bytes in one of them, at most.
+const LIST_MAX: usize = 100;
+const ENTRY_MAX: usize = 2_048;
+
+/// The members of a client body. Values are judged by [`ClientSpec::applied_to`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientSpec {
+    pub client_id: Field<String>,
+    pub client_secret: Field<Secret>,
+    pub client_name: Field<String>,
+    pub grant_types: Field<Vec<String>>,
+    pub scope: Field<String>,
+    pub token_endpoint_auth_method: Field<String>,
+    pub access_token_signed_response_alg: Field<String>,
+    pub audience: Field<Vec<String>>,
+    pub resource_identifiers: Field<Vec<String>>,
+    pub allowed_origins: Field<Vec<String>>,
+    pub lifetimes: Field<LifetimesSpec>,
+    pub rotate_refresh: Field<bool>,
+    pub disabled: Field<bool>,
+    // Known names whose meaning this version does not have: naming them is an error of its own.
+    pub redirect_uris: Field<Value>,
+    pub jwks: Field<Value>,
+    pub jwks_uri: Field<Value>,
+    pub require_pkce: Field<Value>,
+    pub id_token_signed_response_alg: Field<Value>,
+}
+
+/// A secret as a body has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub SecretText);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(SecretText::new(text)))
+    }
+}
+
+/// What a client is judged against.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds<'a> {
+    pub issuer: &'a str,
+    /// The operator's `tokens.*`, which the client's own lifetimes may not contradict.
+    pub policy: &'a TokenPolicy,
+}
+
+/// A client of which a body has said nothing yet.
+pub fn blank(client_id: ClientId, now: Timestamp) -> Client {
+    Client {
+        client_id,
+        client_name: String::new(),
+        auth_method: AuthMethod::ClientSecretBasic,
+        grant_types: Vec::new(),
+        scope: Scope::default(),
+        access_token_alg: Alg::ES256,
+        audience: Vec::new(),
+        resource_identifiers: Vec::new(),
+        allowed_origins: Vec::new(),
+        lifetimes: Lifetimes::default(),
+        rotate_refresh: None,
+        disabled: false,
+        secrets: Vec::new(),
+        created_at: now,
+        updated_at: now,
+        version: 0,
+    }
+}
+
+impl ClientSpec {
+    /// The client that `base` becomes through this body. Its id and secrets stay what they are in `base`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidClientMetadata`], naming the member, the value and the mend.
+    pub fn applied_to(&self, base: &Client, bounds: Bounds<'_>) -> Result<Client, OAuthError> {
+        self.refuse_later_members()?;
+        let mut client = base.clone();
+        self.client_name.as_ref().merge(&mut client.client_name, String::new(), |name| display_name(name))?;
+        self.grant_types.as_ref().merge(&mut client.grant_types, Vec::new(), |names| grant_types(names))?;
+        self.scope.as_ref().merge(&mut client.scope, Scope::default(), |text| scope("scope", text))?;
+        self.token_endpoint_auth_method.as_ref().merge(
+            &mut client.auth_method,
+            AuthMethod::ClientSecretBasic,
+            |name| auth_method(name),
+        )?;
+        self.access_token_signed_response_alg.as_ref().merge(&mut client.access_token_alg, Alg::ES256, |name| {
+            alg(name)
+        })?;
+        self.audience
+            .as_ref()
+            .merge(&mut client.audience, Vec::new(), |names| list("audience", names, resource_name))?;
+        self.resource_identifiers.as_ref().merge(&mut client.resource_identifiers, Vec::new(), |names| {
+            list("resource_identifiers", names, resource_name)
+        })?;
+        self.allowed_origins.as_ref().merge(&mut client.allowed_origins, Vec::new(), |names| {
+            list("allowed_origins", names, browser_origin)
+        })?;
+        match &self.lifetimes {
+            Field::Absent => {}
+            Field::Null => client.lifetimes = Lifetimes::default(),
+            Field::Is(spec) => client.lifetimes = spec.applied_to(&client.lifetimes)?,
+        }
+        self.rotate_refresh.as_ref().merge(&mut client.rotate_refresh, None, |own| Ok::<_, OAuthError>(Some(*own)))?;
+        self.disabled.as_ref().merge(&mut client.disabled, false, |own| Ok::<_, OAuthError>(*own))?;
+        self.check(&client, bounds)?;
+        Ok(client)
+    }
+
+    /// What no single member shows.
+    fn check(&self, client: &Client, bounds: Bounds<'_>) -> Result<(), OAuthError> {
+        if client.is_public() && client.may_use(GrantType::ClientCredentials) {
+            return Err(refused(
+                "token_endpoint_auth_method \"none\" contradicts the grant type client_credentials: a public client \
+                 has nothing to prove itself with; drop one of the two",
+            ));
+        }
+        if client.is_public() && self.client_secret.is_present() {
+            return Err(refused(
+                "client_secret contradicts token_endpoint_auth_method \"none\": a public client has no secret; drop \
+                 one of the two",
+            ));
+        }
+        if client.resource_identifiers.iter().any(|name| name == bounds.issuer) {
+            return Err(refused(format!(
+                "resource_identifiers may not contain the issuer {:?}: tokens that name it are meant for Latchkey \
+                 itself; drop it",
+                bounds.issuer
+            )));
+        }
+        lifetimes::check(client, bounds.policy)
+    }
+
+    fn refuse_later_members(&self) -> Result<(), OAuthError> {
+        let later = [
+            ("redirect_uris", &self.redirect_uris),
+            ("jwks", &self.jwks),
+            ("jwks_uri", &self.jwks_uri),
+            ("require_pkce", &self.require_pkce),
+            ("id_token_signed_response_alg", &self.id_token_signed_response_alg),
+        ];
+        match later.into_iter().find(|(_, value)| matches!(value, Field::Is(_))) {
+            None => Ok(()),
+            Some((name, _)) => Err(refused(format!("{name} is not supported yet; leave it out"))),
+        }
+    }
+
+    /// The `client_id` that the body gives, judged.
+    ///
+    /// # Errors
+    /// [`Code::InvalidClientMetadata`]: empty, too long, not printable ASCII, or shaped like a user's `sub`.
+    pub fn given_id(&self) -> Result<Option<ClientId>, OAuthError> {
+        let Field::Is(id) = &self.client_id else { return Ok(None) };
+        if id.is_empty() || id.len() > ID_MAX || !id.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+            let why = format!("client_id must be 1 to {ID_MAX} characters of printable ASCII (RFC 6749 appendix A.1)");
+            return Err(refused(why));
+        }
+        if id.starts_with(SUB_PREFIX) {
+            return Err(refused(format!(
+                "client_id {id:?} begins with {SUB_PREFIX:?}, as every user's sub does: the two must never be equal; \
+                 choose another"
+            )));
+        }
+        Ok(Some(ClientId::new(id.clone())))
+    }
+
+    /// The `client_secret` that the body gives, judged.
+    ///
+    /// # Errors
+    /// [`Code::InvalidClientMetadata`]: too short, too long or not printable ASCII.
+    pub fn given_secret(&self) -> Result<Option<&SecretText>, OAuthError> {
+        match &self.client_secret {
+            Field::Absent | Field::Null => Ok(None),
+            Field::Is(Secret(secret)) => chosen_secret(secret).map(Some),
+        }
+    }
+
+    /// The names of the members that differ, for the audit trail and for `bootstrap.file`.
+    pub fn changed(base: &Client, next: &Client) -> Vec<&'static str> {
+        let pairs = [
+            ("client_name", base.client_name != next.client_name),
+            ("grant_types", base.grant_types != next.grant_types),
+            ("scope", base.scope != next.scope),
+            ("token_endpoint_auth_method", base.auth_method != next.auth_method),
+            ("access_token_signed_response_alg", base.access_token_alg != next.access_token_alg),
+            ("audience", base.audience != next.audience),
+            ("resource_identifiers", base.resource_identifiers != next.resource_identifiers),
+            ("allowed_origins", base.allowed_origins != next.allowed_origins),
+            ("lifetimes", base.lifetimes != next.lifetimes),
+            ("rotate_refresh", base.rotate_refresh != next.rotate_refresh),
+            ("disabled", base.disabled != next.disabled),
+        ];
+        pairs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
+/// A secret that a person chose: long enough that guessing it is hopeless even without a throttle.
+///
+/// # Errors
+/// [`Code::InvalidClientMetadata`] where it is too short, too long or not printable ASCII (RFC 6749 appendix A.2).
+pub fn chosen_secret(secret: &SecretText) -> Result<&SecretText, OAuthError> {
+    let text = secret.expose();
+    if !(SHORTEST_CHOSEN..=LONGEST_CHOSEN).contains(&text.len()) || !text.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+        return Err(refused(format!(
+            "client_secret must be {SHORTEST_CHOSEN} to {LONGEST_CHOSEN} characters of printable ASCII; leave it out and one \
+             is drawn"
+        )));
+    }
+    Ok(secret)
+}
+
+/// A scope that may be registered.
+///
+/// # Errors
+/// [`Code::InvalidClientMetadata`]: not a scope, or an unknown reserved name.
+pub fn scope(member: &str, text: &str) -> Result<Scope, OAuthError> {
+    let scope = Scope::parse(text).map_err(|error| refused(format!("{member}: {error}")))?;
+    match scope.iter().find(|token| is_unknown_admin(token)) {
+        None => Ok(scope),
+        Some(token) => Err(refused(format!(
+            "{member}: {token:?} means nothing, and names that begin with \"admin\" are reserved; see the \
+             documentation for those there are"
+        ))),
+    }
+}
+
+fn refused(description: impl Into<std::borrow::Cow<'static, str>>) -> OAuthError {
+    OAuthError::new(Code::InvalidClientMetadata, description)
+}
+
+fn display_name(name: &str) -> Result<String, OAuthError> {
+    if name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+        return Err(refused(format!("client_name must be at most {NAME_MAX} characters and no control characters")));
+    }
+    Ok(name.to_owned())
+}
+
+fn grant_types(names: &[String]) -> Result<Vec<GrantType>, OAuthError> {
+    let mut grants = Vec::new();
+    for name in names {
+        let grant = GrantType::parse(name).ok_or_else(|| {
+            let known = GrantType::ALL.map(GrantType::as_str).join(", ");
+            refused(format!("grant_types: {:?} is not supported; these are: {known}", clip(name)))
+        })?;
+        if !grants.contains(&grant) {
+            grants.push(grant);
+        }
+    }
+    Ok(grants)
+}
+
+fn auth_method(name: &str) -> Result<AuthMethod, OAuthError> {
+    AuthMethod::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name)).map_err(|_| {
+        refused(format!(
+            "token_endpoint_auth_method {:?} is not supported; these are: client_secret_basic, client_secret_post, \
+             none",
+            clip(name)
+        ))
+    })
+}
+
+fn alg(name: &str) -> Result<Alg, OAuthError> {
+    Alg::parse(name).ok_or_else(|| {
+        let known = Alg::ALL.map(Alg::as_str).join(", ");
+        refused(format!(
+            "access_token_signed_response_alg {:?} is not supported; these are: {known}",
+            clip(name)
+        ))
+    })
+}
+
+/// Judges every entry of a list; repeated entries count once.
+fn list(
+    member: &str,
+    entries: &[String],
+    fault: impl Fn(&str) -> Option<&'static str>,
+) -> Result<Vec<String>, OAuthError> {
+    if entries.len() > LIST_MAX {
+        return Err(refused(format!("{member} has {} entries; at most {LIST_MAX} are kept", entries.len())));
+    }
+    let mut kept: Vec<String> = Vec::new();
+    for entry in entries {
+        let why = if entry.len() > ENTRY_MAX { Some("it is too long") } else { fault(entry) };
+        if let Some(why) = why {
+            return Err(refused(format!("{member}: {:?} is refused: {why}", clip(entry))));
+        }
+        if !kept.contains(entry) {
+            kept.push(entry.clone());
+        }
+    }
+    Ok(kept)
+}
+
+/// Why the text cannot be an `aud`: RFC 7519 takes plain names and URIs, RFC 8707 no fragment.
+fn resource_name(text: &str) -> Option<&'static str> {
+    if text.is_empty() || !text.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
+        return Some("give a plain name or an absolute URI, in ASCII without spaces");
+    }
+    if text.contains('#') {
+        return Some("a resource has no fragment (RFC 8707 section 2); drop what follows the #");
+    }
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme)?;
+    let mut letters = scheme.bytes();
+    let is_scheme = letters.next().is_some_and(|b| b.is_ascii_alphabetic())
+        && letters.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    (!is_scheme).then_some("a name with a colon must be an absolute URI (RFC 7519 section 2)")
+}
+
+/// As much of a refused value as an answer repeats.
+fn clip(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn apply(body: Value, base: Option<&Client>) -> Result<Client, OAuthError> {
+        let spec: ClientSpec = serde_json::from_value(body).expect("a body of the right shape");
+        let blank = blank(ClientId::new("web"), Timestamp::from_seconds(1));
+        let policy = TokenPolicy::default();
+        spec.applied_to(base.unwrap_or(&blank), Bounds { issuer: "https://id.example.com", policy: &policy })
+    }
+
+    #[test]
+    fn a_patch_keeps_what_it_does_not_name_and_null_is_the_default() {
+        let first = apply(
+            json!({"client_name": "Web", "grant_types": ["password", "refresh_token", "password"], "scope": "read",
+                   "audience": ["https://api.example.com"], "lifetimes": {"access_ttl": "5m", "refresh_idle": "1d"}}),
+            None,
+        )
+        .unwrap();
+        assert_eq!(first.grant_types, [GrantType::Password, GrantType::RefreshToken]);
+        let second =
+            apply(json!({"client_name": null, "lifetimes": {"access_ttl": null}, "disabled": true}), Some(&first));
+        let second = second.unwrap();
+        assert_eq!(second.client_name, "");
+        assert_eq!(second.scope, first.scope);
+        assert_eq!(second.audience, first.audience);
+        assert_eq!(second.lifetimes, Lifetimes { refresh_idle: Some(86_400), ..Lifetimes::default() });
+        assert_eq!(ClientSpec::changed(&first, &second), ["client_name", "lifetimes", "disabled"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        for (body, named) in [
+            (json!({"grant_types": ["authorization_code"]}), "authorization_code"),
+            (json!({"token_endpoint_auth_method": "private_key_jwt"}), "private_key_jwt"),
+            (json!({"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]}), "client_credentials"),
+            (json!({"token_endpoint_auth_method": "none", "client_secret": "x".repeat(40)}), "client_secret"),
+            (json!({"access_token_signed_response_alg": "HS256"}), "HS256"),
+            (json!({"scope": "read \"quoted\""}), "scope"),
+            (json!({"scope": "read admin:everything"}), "admin:everything"),
+            (json!({"scope": "administrator"}), "administrator"),
+            (json!({"audience": ["two words"]}), "two words"),
+            (json!({"audience": ["1:x"]}), "1:x"),
+            (json!({"resource_identifiers": ["https://api.example.com/#top"]}), "#top"),
+            (json!({"resource_identifiers": ["https://id.example.com"]}), "issuer"),
+            (json!({"allowed_origins": ["https://*.example.com"]}), "https://*.example.com"),
+            (json!({"redirect_uris": ["https://app.example.com/cb"]}), "redirect_uris is not supported yet"),
+            (json!({"jwks": {}}), "jwks"),
+            (json!({"require_pkce": false}), "require_pkce"),
+            (json!({"client_name": "a\u{7}b"}), "client_name"),
+        ] {
+            let error = apply(body.clone(), None).expect_err(&body.to_string());
+            assert_eq!(error.code, Code::InvalidClientMetadata, "{body}");
+            assert!(error.description.contains(named), "{body}: {}", error.description);
+        }
+    }
+
+    #[test]
+    fn every_scope_token_but_unknown_admin_names_is_taken() {
+        let client = apply(json!({"scope": "openid profile offline_access a:b admin:keys:read"}), None).unwrap();
+        assert!(client.scope.contains("openid") && client.scope.contains("admin:keys:read"));
+        let names = json!({"audience": ["urn:api:orders", "orders", "https://api.example.com/v1"]});
+        assert_eq!(apply(names, None).unwrap().audience.len(), 3);
+    }
+
+    #[test]
+    fn a_given_id_never_looks_like_a_user() {
+        for (id, taken) in [("web", true), ("a b", true), ("", false), ("usr_abc", false), ("é", false), ("a\n", false)] {
+            let spec = ClientSpec { client_id: Field::Is(id.into()), ..ClientSpec::default() };
+            assert_eq!(spec.given_id().is_ok(), taken, "{id:?}");
+        }
+        let long = ClientSpec { client_id: Field::Is("x".repeat(256)), ..ClientSpec::default() };
+        assert!(long.given_id().is_err());
+        assert_eq!(ClientSpec::default().given_id().unwrap(), None);
+    }
+
+    #[test]
+    fn a_chosen_secret_has_32_bytes_and_is_never_printed() {
+        for (secret, taken) in [("x".repeat(31), false), ("x".repeat(32), true), ("é".repeat(32), false)] {
+            let spec: ClientSpec = serde_json::from_value(json!({"client_secret": secret})).unwrap();
+            assert_eq!(spec.given_secret().is_ok(), taken, "{secret:?}");
+            assert!(!format!("{spec:?}").contains(&secret));
+        }
+    }
+
+    #[test]
+    fn unknown_members_are_refused() {
+        let error = serde_json::from_value::<ClientSpec>(json!({"client_nmae": "x"})).expect_err("unknown");
+        assert!(error.to_string().contains("client_nmae"));
+    }
+}
