@@ -12,8 +12,8 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::memory::MemoryPool;
-pub use super::phc::{UnusableHash, check_importable};
 use super::phc::{self, Cost, Hash, OUTPUT, SALT};
+pub use super::phc::{UnusableHash, check_importable};
 use super::{CredentialSettings, Credentials};
 use crate::domain::error::OAuthError;
 use crate::domain::secret::{SecretText, same};
@@ -90,8 +90,7 @@ impl HashQueue {
         };
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
         let places = cores.saturating_add(settings.queue).min(Semaphore::MAX_PERMITS);
-        let decoy =
-            Hash { cost, salt: random::<SALT>(entropy).to_vec(), output: random::<OUTPUT>(entropy).to_vec() };
+        let decoy = Hash { cost, salt: random::<SALT>(entropy).to_vec(), output: random::<OUTPUT>(entropy).to_vec() };
         Self {
             cost,
             running: Arc::new(Semaphore::new(cores)),

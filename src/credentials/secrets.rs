@@ -101,14 +101,18 @@ impl Credentials {
         if remembered() {
             return Ok(true);
         }
-        let attempt = self.throttle.reserve(&[self.throttle.client_secret(from)]).await.map_err(|denied| match denied {
-            Denied::Throttled { retry_after, .. } => OAuthError::new(
-                Code::TooManyRequests,
-                format!("too many wrong client secrets from this address; try again in {} s", retry_after.as_secs()),
-            )
-            .retry_after(retry_after),
-            Denied::Overloaded => super::passwords::queue_full(),
-        })?;
+        let attempt =
+            self.throttle.reserve(&[self.throttle.client_secret(from)]).await.map_err(|denied| match denied {
+                Denied::Throttled { retry_after, .. } => OAuthError::new(
+                    Code::TooManyRequests,
+                    format!(
+                        "too many wrong client secrets from this address; try again in {} s",
+                        retry_after.as_secs()
+                    ),
+                )
+                .retry_after(retry_after),
+                Denied::Overloaded => super::passwords::queue_full(),
+            })?;
         // Others with the same secret may have been checked while this one waited.
         if remembered() {
             attempt.succeeded();
