@@ -241,13 +241,13 @@ pub fn chosen_secret(secret: &SecretText) -> Result<&SecretText, OAuthError> {
 /// [`Code::InvalidClientMetadata`]: not a scope, or an unknown reserved name.
 pub fn scope(member: &str, text: &str) -> Result<Scope, OAuthError> {
     let scope = Scope::parse(text).map_err(|error| refused(format!("{member}: {error}")))?;
-    match scope.iter().find(|token| is_unknown_admin(token)) {
-        None => Ok(scope),
-        Some(token) => Err(refused(format!(
+    if let Some(token) = scope.iter().find(|token| is_unknown_admin(token)) {
+        return Err(refused(format!(
             "{member}: {token:?} means nothing, and names that begin with \"admin\" are reserved; see the \
              documentation for those there are"
-        ))),
+        )));
     }
+    Ok(scope)
 }
 
 fn refused(description: impl Into<std::borrow::Cow<'static, str>>) -> OAuthError {
