@@ -82,7 +82,7 @@ fn of_parts(public: &PublicJwk, der: &[u8]) -> GeneratedKey {
 }
 
 /// The injected entropy, as the key libraries want it.
-struct EntropyRng<'a>(&'a dyn Entropy);
+pub(super) struct EntropyRng<'a>(pub(super) &'a dyn Entropy);
 
 impl TryRng for EntropyRng<'_> {
     type Error = Infallible;

@@ -124,3 +124,102 @@ fn not_p256(error: &dyn std::fmt::Display) -> ImportError {
 fn damaged(error: impl ToString) -> ImportError {
     ImportError::Damaged(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use p256::pkcs8::{EncodePublicKey as _, LineEnding};
+    use rsa::pkcs1::EncodeRsaPrivateKey as _;
+
+    use super::*;
+    use crate::domain::key::Alg;
+    use crate::domain::sources::SystemEntropy;
+    use crate::keys::generate::generate;
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        let base64 = STANDARD.encode(der);
+        let lines: Vec<_> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    }
+
+    #[test]
+    fn a_p256_key_is_taken_in_both_forms() {
+        let key = generate(Alg::ES256, &SystemEntropy).unwrap();
+        let parsed = p256::SecretKey::from_pkcs8_der(&key.private_der).unwrap();
+        let sec1 = parsed.to_sec1_der().unwrap();
+        // `openssl ecparam -genkey` writes the curve in a block of its own first.
+        let parameters = pem("EC PARAMETERS", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
+        let forms = [
+            pem("PRIVATE KEY", &key.private_der),
+            pem("EC PRIVATE KEY", &sec1),
+            parameters + &pem("EC PRIVATE KEY", &sec1),
+        ];
+        for form in forms.iter().flat_map(|form| [form.clone(), form.replace('\n', "\r\n")]) {
+            let imported = from_pem(&form).unwrap();
+            assert_eq!((&imported.kid, imported.alg), (&key.kid, Alg::ES256));
+            assert_eq!(imported.public_jwk, key.public_jwk);
+            assert_eq!(imported.private_der, key.private_der);
+        }
+        let public = parsed.public_key().to_public_key_pem(LineEnding::LF).unwrap();
+        assert_eq!(from_pem(&public).unwrap_err(), ImportError::NotPrivate("PUBLIC KEY".to_owned()));
+        let both = forms[0].clone() + &forms[1];
+        assert_eq!(from_pem(&both).unwrap_err(), ImportError::SeveralKeys);
+    }
+
+    #[test]
+    fn an_rsa_key_is_taken_in_both_forms() {
+        let key = generate(Alg::RS256, &SystemEntropy).unwrap();
+        let parsed = rsa::PrivateKey::from_pkcs8_der(&key.private_der).unwrap();
+        let pkcs1 = parsed.to_pkcs1_der().unwrap();
+        for form in [pem("PRIVATE KEY", &key.private_der), pem("RSA PRIVATE KEY", pkcs1.as_bytes())] {
+            let imported = from_pem(&form).unwrap();
+            assert_eq!((&imported.kid, imported.alg), (&key.kid, Alg::RS256));
+            assert_eq!(imported.private_der, key.private_der);
+        }
+    }
+
+    #[test]
+    fn a_short_rsa_key_is_refused() {
+        let mut rng = crate::keys::generate::EntropyRng(&SystemEntropy);
+        let key = rsa::PrivateKey::new(&mut rng, 1024).unwrap();
+        let form = pem("RSA PRIVATE KEY", key.to_pkcs1_der().unwrap().as_bytes());
+        assert_eq!(from_pem(&form).unwrap_err(), ImportError::RsaSize(1024));
+    }
+
+    #[test]
+    fn encrypted_keys_are_refused_with_the_way_out() {
+        let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+                      -----END EC PRIVATE KEY-----\n";
+        for form in [pem("ENCRYPTED PRIVATE KEY", &[1, 2, 3]), legacy.to_owned()] {
+            let error = from_pem(&form).unwrap_err();
+            assert_eq!(error, ImportError::Encrypted);
+            assert!(error.to_string().contains("openssl pkey"));
+        }
+    }
+
+    #[test]
+    fn keys_of_other_kinds_are_refused() {
+        // Ed25519 (RFC 8410 section 10.3).
+        let ed25519 = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+                       -----END PRIVATE KEY-----\n";
+        assert!(matches!(from_pem(ed25519).unwrap_err(), ImportError::Unsupported(why) if why.contains("1.3.101.112")));
+        // secp256k1: the same length, another curve.
+        let mut sec1 = vec![0x30, 0x2e, 2, 1, 1, 4, 32];
+        sec1.extend([1; 32]);
+        sec1.extend([0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0, 10]);
+        assert!(matches!(from_pem(&pem("EC PRIVATE KEY", &sec1)).unwrap_err(), ImportError::Unsupported(_)));
+        assert!(matches!(from_pem(&pem("DSA PRIVATE KEY", &sec1)).unwrap_err(), ImportError::Unsupported(_)));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for text in
+            ["", "hello", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n%\n-----END PRIVATE KEY-----"]
+        {
+            assert_eq!(from_pem(text).unwrap_err(), ImportError::NotPem, "{text}");
+        }
+        let key = generate(Alg::ES256, &SystemEntropy).unwrap();
+        for length in 0..key.private_der.len() {
+            assert!(from_pem(&pem("PRIVATE KEY", &key.private_der[..length])).is_err());
+        }
+    }
+}

@@ -58,3 +58,62 @@ fn order(key: &SigningKey) -> (u8, Alg, Timestamp, Kid) {
     };
     (rank, key.alg, key.created_at, key.kid.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::plan::{Mode, Request};
+    use crate::keys::testing::{START, carry_out, table};
+
+    const AGE: Duration = Duration::from_secs(600);
+
+    fn kids(document: &JwksDocument) -> Vec<String> {
+        let read: serde_json::Value = serde_json::from_str(&document.body).unwrap();
+        let keys = read["keys"].as_array().unwrap();
+        keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn rank_of(table: &KeyTable, kid: &str) -> &'static str {
+        table.signing.iter().find(|key| key.kid.as_str() == kid).unwrap().state.as_str()
+    }
+
+    #[test]
+    fn active_keys_come_first_then_standby_then_retiring() {
+        let mut table = table();
+        let later = START.plus(Duration::from_secs(3600));
+        carry_out(&mut table, &Request::Rotate { alg: Alg::ES256, mode: Mode::Planned }, later);
+        let document = JwksDocument::of(&table, AGE);
+        let states: Vec<_> = kids(&document).iter().map(|kid| rank_of(&table, kid)).collect();
+        assert_eq!(states, ["active", "active", "standby", "standby", "retiring"]);
+
+        let later = later.plus(Duration::from_secs(3600));
+        carry_out(&mut table, &Request::Compromise { alg: Alg::RS256, kid: None }, later);
+        carry_out(&mut table, &Request::Tick, later);
+        let states: Vec<_> = kids(&JwksDocument::of(&table, AGE)).iter().map(|kid| rank_of(&table, kid)).collect();
+        assert_eq!(states, ["active", "active", "standby", "standby"]);
+    }
+
+    #[test]
+    fn every_node_gives_the_same_bytes_and_only_public_ones() {
+        let mut table = table();
+        let document = JwksDocument::of(&table, AGE);
+        table.signing.reverse();
+        assert_eq!(JwksDocument::of(&table, AGE), document);
+        assert!(document.etag.starts_with('"') && document.etag.ends_with('"') && document.etag.len() == 26);
+        let read: serde_json::Value = serde_json::from_str(&document.body).unwrap();
+        for key in read["keys"].as_array().unwrap() {
+            for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
+                assert!(key.get(private).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_max_age_that_is_not_recorded_is_not_served() {
+        let table = table();
+        assert_eq!(JwksDocument::of(&table, AGE).cache_control, "public, max-age=600");
+        assert_eq!(JwksDocument::of(&table, AGE * 6).cache_control, "public, max-age=600");
+        assert_eq!(JwksDocument::of(&table, AGE / 2).cache_control, "public, max-age=300");
+        assert_eq!(JwksDocument::of(&KeyTable::default(), AGE).body, r#"{"keys":[]}"#);
+    }
+}

@@ -120,8 +120,8 @@ impl Snapshot {
     /// The `max-age` that has to be raised in the store (then [`Keyring::raise_max_age`]) before the key set is served
     /// with it; until then it is served with the shorter one that is recorded. `None` where nothing has to be done.
     pub fn max_age_to_raise(&self) -> Option<Duration> {
-        let published = self.table.signing.iter().filter(|key| key.state.is_published());
-        published.into_iter().any(|key| key.longest_max_age < self.jwks_max_age).then_some(self.jwks_max_age)
+        let mut published = self.table.signing.iter().filter(|key| key.state.is_published());
+        published.any(|key| key.longest_max_age < self.jwks_max_age).then_some(self.jwks_max_age)
     }
 
     /// The longest lifetime of any token that any key signed: how long a revocation must be remembered.
@@ -303,5 +303,113 @@ impl ChainKeys for Keyring {
 
     fn successor(&self, version: u8, session: SessionId, generation: u32, secret: &Secret32) -> Option<Secret32> {
         self.0.load().successor(version, session, generation, secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::MasterKey;
+    use crate::keys::plan::{KeyPolicy, Mode, Request};
+    use crate::keys::testing::{START, TTL, carry_out, masters, snapshot, table};
+
+    const AGE: Duration = Duration::from_secs(600);
+
+    fn rotated(mut table: KeyTable) -> KeyTable {
+        let later = START.plus(Duration::from_secs(3600));
+        carry_out(&mut table, &Request::Rotate { alg: Alg::ES256, mode: Mode::Planned }, later);
+        table
+    }
+
+    #[test]
+    fn a_snapshot_signs_with_active_keys_and_verifies_with_published_ones() {
+        let before = table();
+        let after = rotated(before.clone());
+        let snapshot = Snapshot::build(&after, &masters(), AGE).unwrap();
+        let old = Snapshot::build(&before, &masters(), AGE).unwrap().active(Alg::ES256).unwrap().kid().clone();
+        assert_ne!(*snapshot.active(Alg::ES256).unwrap().kid(), old);
+        assert!(snapshot.verifier(old.as_str()).is_some());
+        assert_eq!(after.signing.len(), 5);
+        assert!(after.signing.iter().all(|key| snapshot.verifier(key.kid.as_str()).is_some()));
+
+        let mut lost = after;
+        carry_out(&mut lost, &Request::Compromise { alg: Alg::ES256, kid: Some(old.clone()) }, START);
+        let snapshot = Snapshot::rebuild(&snapshot, &lost, &masters(), AGE).unwrap();
+        assert!(snapshot.verifier(old.as_str()).is_none());
+        assert!(snapshot.is_compromised(old.as_str()));
+    }
+
+    #[test]
+    fn a_reload_opens_only_what_is_new() {
+        let snapshot = snapshot();
+        let nothing = MasterKeys::new(MasterKey::new([0; 32]));
+        let again = Snapshot::rebuild(&snapshot, &table(), &nothing, AGE).unwrap();
+        assert!(again.active(Alg::RS256).is_some());
+        assert!(Snapshot::rebuild(&snapshot, &rotated(table()), &nothing, AGE).is_err());
+    }
+
+    #[test]
+    fn a_missing_master_key_is_named() {
+        let nothing = MasterKeys::new(MasterKey::new([0; 32]));
+        let error = Snapshot::build(&table(), &nothing, AGE).unwrap_err().to_string();
+        assert!(error.contains(&masters().current.id()) && error.contains("signing key"), "{error}");
+    }
+
+    #[test]
+    fn an_older_revision_never_replaces_a_newer_one() {
+        let keyring = Keyring::empty();
+        assert!(keyring.load().active(Alg::ES256).is_none());
+        let new = rotated(table());
+        keyring.install(Snapshot::build(&new, &masters(), AGE).unwrap());
+        keyring.install(snapshot());
+        assert_eq!(keyring.load().revision(), new.revision);
+    }
+
+    #[test]
+    fn what_was_raised_stays_raised() {
+        let keyring = Keyring::empty();
+        keyring.install(snapshot());
+        let kid = keyring.load().active(Alg::ES256).unwrap().kid().clone();
+        keyring.raise_ttl(&kid, TTL * 2);
+        keyring.raise_ttl(&kid, TTL);
+        // Rows that were read before the raise.
+        keyring.install(snapshot());
+        let now = keyring.load();
+        assert_eq!(now.active(Alg::ES256).unwrap().longest_ttl(), TTL * 2);
+        assert_eq!(now.verifier(kid.as_str()).unwrap().longest_ttl(), TTL * 2);
+        assert_eq!(now.longest_ttl_overall(), TTL * 2);
+    }
+
+    #[test]
+    fn a_longer_max_age_is_served_once_it_is_recorded() {
+        let keyring = Keyring::empty();
+        keyring.install(Snapshot::build(&table(), &masters(), AGE * 2).unwrap());
+        assert_eq!(keyring.load().jwks().max_age, KeyPolicy::default().jwks_max_age);
+        assert_eq!(keyring.load().max_age_to_raise(), Some(AGE * 2));
+        keyring.raise_max_age(AGE * 2);
+        assert_eq!(keyring.load().jwks().max_age, AGE * 2);
+        assert_eq!(keyring.load().max_age_to_raise(), None);
+    }
+
+    #[test]
+    fn the_chain_depends_on_version_session_generation_and_secret() {
+        let mut table = table();
+        carry_out(&mut table, &Request::RotateRefresh, START);
+        let keys = Snapshot::build(&table, &masters(), AGE).unwrap();
+        let (session, secret) = (SessionId::from_bytes([1; 16]), Secret32::new([2; 32]));
+        let base = keys.successor(1, session, 1, &secret).unwrap();
+        assert_eq!(keys.successor(1, session, 1, &secret).unwrap(), base);
+        assert_ne!(keys.successor(2, session, 1, &secret).unwrap(), base);
+        assert_ne!(keys.successor(1, session, 2, &secret).unwrap(), base);
+        assert_ne!(keys.successor(1, SessionId::from_bytes([3; 16]), 1, &secret).unwrap(), base);
+        assert_ne!(keys.successor(1, session, 1, &Secret32::new([3; 32])).unwrap(), base);
+        assert_eq!(keys.successor(3, session, 1, &secret), None);
+        assert_eq!(keys.current_version(), 2);
+
+        carry_out(&mut table, &Request::CompromiseRefresh { version: Some(1) }, START);
+        let keyring = Keyring::empty();
+        keyring.install(Snapshot::rebuild(&keys, &table, &masters(), AGE).unwrap());
+        assert!(ChainKeys::is_compromised(&keyring, 1) && !ChainKeys::is_compromised(&keyring, 2));
+        assert_eq!(keyring.successor(1, session, 1, &secret).unwrap(), base);
     }
 }

@@ -33,7 +33,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub enum MasterSource {
     /// `master.key` in this directory, made at the first start.
     Directory(PathBuf),
-    /// This file (`keys.master_key_file`); never made.
+    /// This file (`keys.master_key_file`); never made. Who may read it is the operator's matter: container platforms
+    /// mount secrets with mode 0444.
     File(PathBuf),
     /// The text itself (`keys.master_key`); never made.
     Text(SecretText),
@@ -77,16 +78,15 @@ fn wanted(ids: &[String]) -> String {
 }
 
 impl MasterSource {
-    /// Reads the key; makes it where the source is a directory, it is not there, and `may_create`.
+    /// Reads the key, or makes it where the source is a directory, it is not there, and `may_create`.
     ///
     /// # Errors
     /// There is no key and none may be made, others can read it, or it is not a key.
     pub fn load(&self, entropy: &dyn Entropy, may_create: bool) -> Result<MasterKey, MasterError> {
         match self {
             Self::Directory(directory) => load_or_create(directory, entropy, may_create),
-            Self::File(path) => {
-                read(path)?.ok_or_else(|| MasterError::Missing { path: path.clone(), needed: Vec::new() })
-            }
+            Self::File(path) => read(path, Readers::AsTheOperatorSaid)?
+                .ok_or_else(|| MasterError::Missing { path: path.clone(), needed: Vec::new() }),
             Self::Text(text) => from_text(text.expose(), "keys.master_key"),
         }
     }
@@ -98,7 +98,7 @@ impl MasterSource {
 /// There is no key and none may be made, others can read it, it is not a key, or the directory cannot be written.
 pub fn load_or_create(directory: &Path, entropy: &dyn Entropy, may_create: bool) -> Result<MasterKey, MasterError> {
     let path = directory.join(FILE_NAME);
-    if let Some(found) = read(&path)? {
+    if let Some(found) = read(&path, Readers::OwnerAlone)? {
         return Ok(found);
     }
     if !may_create {
@@ -106,7 +106,7 @@ pub fn load_or_create(directory: &Path, entropy: &dyn Entropy, may_create: bool)
     }
     create(directory, &path, entropy)?;
     // Whoever won a race of two first starts, its key is the one in the file.
-    read(&path)?.ok_or(MasterError::Missing { path, needed: Vec::new() })
+    read(&path, Readers::OwnerAlone)?.ok_or(MasterError::Missing { path, needed: Vec::new() })
 }
 
 /// Reads a master key from text; `origin` names the setting in the error.
@@ -124,8 +124,15 @@ pub fn from_text(text: &str, origin: &str) -> Result<MasterKey, MasterError> {
     Ok(MasterKey::new(*bytes))
 }
 
+/// Who may be able to read a key's file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    OwnerAlone,
+    AsTheOperatorSaid,
+}
+
 /// The key in the file; `None` where there is no file.
-fn read(path: &Path) -> Result<Option<MasterKey>, MasterError> {
+fn read(path: &Path, readers: Readers) -> Result<Option<MasterKey>, MasterError> {
     let failed = |source| MasterError::Io { path: path.to_owned(), action: "read", source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -133,7 +140,7 @@ fn read(path: &Path) -> Result<Option<MasterKey>, MasterError> {
         Err(error) => return Err(failed(error)),
     };
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if readers == Readers::OwnerAlone && mode & 0o077 != 0 {
         return Err(MasterError::Exposed { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::new());
@@ -198,6 +205,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = load_or_create(directory.path(), &SystemEntropy, true).unwrap_err();
         assert!(error.to_string().contains("0640") && error.to_string().contains("chmod 600"), "{error}");
+        assert!(MasterSource::File(path).load(&SystemEntropy, false).is_ok(), "a mounted secret often is 0444");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod master;
 pub mod plan;
 pub mod seal;
 pub mod slot;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use error::KeyError;
 pub use keyring::{Keyring, Snapshot};

@@ -39,3 +39,52 @@ pub fn mint(slot: &SigningSlot, claims: &AccessClaims) -> Result<String, MintErr
     URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
     Ok(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::key::Alg;
+    use crate::keys::testing::{START, TTL, snapshot};
+    use crate::tokens::testing::claims;
+
+    #[test]
+    fn another_library_verifies_an_es256_token() {
+        use p256::ecdsa::signature::Verifier as _;
+        let keys = snapshot();
+        let slot = keys.active(Alg::ES256).unwrap();
+        let token = mint(slot, &claims()).unwrap();
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+
+        let row = keys.table().signing.iter().find(|key| key.kid == *slot.kid()).unwrap();
+        let jwk: serde_json::Value = serde_json::from_str(&row.public_jwk).unwrap();
+        let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+        let point = [vec![4], coordinate("x"), coordinate("y")].concat();
+        let verifier = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).unwrap();
+        verifier.verify(message.as_bytes(), &p256::ecdsa::Signature::from_slice(&signature).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_header_is_that_of_an_access_token() {
+        let keys = snapshot();
+        for alg in Alg::ALL {
+            let slot = keys.active(alg).unwrap();
+            let token = mint(slot, &claims()).unwrap();
+            let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+            let expected = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{}"}}"#, slot.kid());
+            assert_eq!(String::from_utf8(header).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_lifetime_that_was_not_recorded_is_not_minted() {
+        let keys = snapshot();
+        let slot = keys.active(Alg::ES256).unwrap();
+        let longer = AccessClaims { exp: START.plus(TTL + Duration::from_secs(1)), ..claims() };
+        assert!(matches!(mint(slot, &longer).unwrap_err(), MintError::LifetimeNotRecorded { seconds: 601 }));
+        let backwards = AccessClaims { exp: START.minus(TTL), ..claims() };
+        assert!(mint(slot, &backwards).is_err());
+    }
+}

@@ -7,6 +7,8 @@
 pub mod claims;
 pub mod mint;
 pub mod refresh;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod verify;
 
 pub use claims::AccessClaims;

@@ -109,3 +109,100 @@ pub fn parse(keys: &Snapshot, text: &str, client_id: &ClientId) -> Result<Presen
         client_id: client_id.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::sources::SystemEntropy;
+    use crate::keys::plan::Request;
+    use crate::keys::testing::{START, carry_out, masters, snapshot, table};
+
+    fn client() -> ClientId {
+        ClientId::new("cli_1")
+    }
+
+    fn text(keys: &Snapshot) -> (Successor, String) {
+        let first = first(&SystemEntropy, keys, SessionId::from_bytes([5; 16])).unwrap();
+        let text = encode(keys, &first).unwrap().expose().to_owned();
+        (first, text)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let keys = snapshot();
+        let (first, text) = text(&keys);
+        assert!(looks_like_refresh_token(&text) && !looks_like_refresh_token("eyJ"));
+        assert_eq!(text.len(), PREFIX.len() + CHARACTERS);
+        let presented = parse(&keys, &text, &client()).unwrap();
+        assert_eq!((presented.session, presented.generation, presented.key_version), (first.session, 0, 1));
+        assert_eq!((presented.secret, presented.client_id), (first.secret.clone(), client()));
+        let chain = chain_of(&first, START);
+        assert_eq!((chain.generation, chain.key_version, chain.secret_hash), (0, 1, first.secret.sha256()));
+    }
+
+    #[test]
+    fn the_chain_is_followed_by_the_domain() {
+        let keys = snapshot();
+        let (first, _) = text(&keys);
+        let secret = keys.successor(1, first.session, 1, &first.secret).unwrap();
+        let second = Successor { generation: 1, secret, ..first };
+        let presented = parse(&keys, encode(&keys, &second).unwrap().expose(), &client()).unwrap();
+        assert_eq!(presented.generation, 1);
+    }
+
+    #[test]
+    fn tokens_of_earlier_versions_are_read_until_the_version_is_dropped() {
+        let before = snapshot();
+        let (first, text) = text(&before);
+        let mut later = table();
+        carry_out(&mut later, &Request::RotateRefresh, START);
+        let keys = Snapshot::build(&later, &masters(), std::time::Duration::ZERO).unwrap();
+        assert_eq!(parse(&keys, &text, &client()).unwrap().key_version, 1);
+        later.refresh.retain(|key| key.version != 1);
+        let keys = Snapshot::build(&later, &masters(), std::time::Duration::ZERO).unwrap();
+        assert_eq!(parse(&keys, &text, &client()).unwrap_err(), RefreshFault::UnknownVersion(1));
+        assert_eq!(encode(&keys, &first).unwrap_err(), RefreshFault::UnknownVersion(1));
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        let keys = snapshot();
+        let (_, text) = text(&keys);
+        for odd in [
+            format!("{text}="),
+            format!(" {text}"),
+            format!("{text}\n"),
+            text.replace("lkr_", "LKR_"),
+            text.replace("lkr_", ""),
+            text[..text.len() - 1].to_owned(),
+            format!("{text}AAAA"),
+            format!("{}=", &text[..text.len() - 1]),
+            format!("{}é", &text[..text.len() - 2]),
+            String::new(),
+            "lkr_".to_owned(),
+        ] {
+            assert_eq!(parse(&keys, &odd, &client()).unwrap_err(), RefreshFault::Malformed, "{odd}");
+        }
+        assert!(first(&SystemEntropy, &crate::keys::Keyring::empty().load(), SessionId::from_bytes([0; 16])).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_is_refused(at in 0..BODY + TAG, bit in 0..8_u32) {
+            let keys = snapshot();
+            let (_, text) = text(&keys);
+            let mut bytes = URL_SAFE_NO_PAD.decode(&text[PREFIX.len()..]).unwrap();
+            bytes[at] ^= 1 << bit;
+            let flipped = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+            let fault = parse(&keys, &flipped, &client()).unwrap_err();
+            prop_assert_eq!(matches!(fault, RefreshFault::UnknownVersion(_)), at == 0);
+        }
+
+        #[test]
+        fn no_text_panics(text in "(lkr_)?.{0,120}") {
+            prop_assert!(parse(&snapshot(), &text, &client()).is_err());
+        }
+    }
+}

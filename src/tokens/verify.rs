@@ -137,3 +137,230 @@ fn decode(segment: &str) -> Result<Vec<u8>, TokenFault> {
 fn is_access_token_type(typ: &str) -> bool {
     typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::SigningSlot;
+    use crate::keys::plan::Request;
+    use crate::keys::testing::{START, TTL, carry_out, masters, snapshot, table};
+    use crate::tokens::mint::mint;
+    use crate::tokens::testing::{ISSUER, claims, sign};
+
+    fn header(slot: &SigningSlot) -> String {
+        format!(r#"{{"alg":"{}","typ":"at+jwt","kid":"{}"}}"#, slot.alg(), slot.kid())
+    }
+
+    fn fault(keys: &Snapshot, token: &str) -> TokenFault {
+        verify(keys, ISSUER, token, START).unwrap_err()
+    }
+
+    /// What a signed token with this header is refused for.
+    fn header_fault(change: impl Fn(String) -> String) -> TokenFault {
+        let keys = snapshot();
+        let slot = keys.active(Alg::ES256).unwrap();
+        let payload = serde_json::to_string(&claims()).unwrap();
+        fault(&keys, &sign(slot, &change(header(slot)), &payload))
+    }
+
+    fn claims_fault(claims: AccessClaims) -> TokenFault {
+        let keys = snapshot();
+        let slot = keys.active(Alg::ES256).unwrap();
+        fault(&keys, &sign(slot, &header(slot), &serde_json::to_string(&claims).unwrap()))
+    }
+
+    #[test]
+    fn what_was_minted_verifies() {
+        let keys = snapshot();
+        for alg in Alg::ALL {
+            let slot = keys.active(alg).unwrap();
+            let token = mint(slot, &claims()).unwrap();
+            let verified = verify(&keys, ISSUER, &token, START).unwrap();
+            assert_eq!(
+                verified,
+                Verified { claims: claims(), kid: slot.kid().clone(), alg, expires_at: START.plus(TTL) }
+            );
+        }
+    }
+
+    #[test]
+    fn times_are_checked_to_the_millisecond() {
+        let keys = snapshot();
+        let token = mint(keys.active(Alg::ES256).unwrap(), &claims()).unwrap();
+        let at = |now| verify(&keys, ISSUER, &token, now).map(|_| ());
+        let second = Duration::from_millis(1);
+        assert_eq!(at(START.plus(TTL).minus(second)), Ok(()));
+        assert_eq!(at(START.plus(TTL)), Err(TokenFault::Expired));
+        assert_eq!(at(START.minus(CLOCK_SKEW)), Ok(()));
+        assert_eq!(at(START.minus(CLOCK_SKEW).minus(second)), Err(TokenFault::NotYet));
+    }
+
+    #[test]
+    fn a_forged_long_life_gains_nothing() {
+        let decade = Duration::from_secs(10 * 365 * 86_400);
+        assert_eq!(claims_fault(AccessClaims { exp: START.plus(decade), ..claims() }), TokenFault::TooLong);
+        let future = AccessClaims { iat: START.plus(decade), exp: START.plus(decade).plus(TTL), ..claims() };
+        assert_eq!(claims_fault(future), TokenFault::NotYet);
+    }
+
+    #[test]
+    fn another_issuer_and_another_type_are_refused() {
+        assert_eq!(claims_fault(AccessClaims { iss: format!("{ISSUER}/"), ..claims() }), TokenFault::WrongIssuer);
+        assert_eq!(header_fault(|header| header.replace("at+jwt", "JWT")), TokenFault::WrongType);
+        assert_eq!(header_fault(|header| header.replace(r#""typ":"at+jwt","#, "")), TokenFault::WrongType);
+        let keys = snapshot();
+        let slot = keys.active(Alg::ES256).unwrap();
+        let long = header(slot).replace("at+jwt", "application/AT+JWT");
+        assert!(verify(&keys, ISSUER, &sign(slot, &long, &serde_json::to_string(&claims()).unwrap()), START).is_ok());
+    }
+
+    #[test]
+    fn the_key_decides_the_algorithm() {
+        for alg in ["none", "None", "HS256", "RS256", "ES384", ""] {
+            assert_eq!(header_fault(|header| header.replace("ES256", alg)), TokenFault::WrongAlg, "{alg}");
+        }
+        // HS256 keyed with the public key, and no signature at all.
+        let keys = snapshot();
+        let slot = keys.active(Alg::RS256).unwrap();
+        let token = mint(slot, &claims()).unwrap();
+        let unsigned = &token[..=token.rfind('.').unwrap()];
+        assert_eq!(fault(&keys, unsigned), TokenFault::BadSignature);
+        assert_eq!(fault(&keys, unsigned.trim_end_matches('.')), TokenFault::Malformed);
+    }
+
+    #[test]
+    fn games_with_kid_and_key_headers_lead_nowhere() {
+        assert_eq!(
+            header_fault(|header| header.replace(r#""kid":""#, r#""kid":"../../"#)),
+            TokenFault::UnknownKid(Kid::new(format!("../../{}", snapshot_kid())))
+        );
+        assert_eq!(header_fault(|header| header.replace(r#","kid""#, r#","kid":"x","kid""#)), TokenFault::Malformed);
+        assert_eq!(header_fault(|header| header.replace(r#","kid""#, r#","x""#)), TokenFault::Malformed);
+        let long = "k".repeat(LONGEST_KID);
+        assert_eq!(
+            header_fault(|header| header.replace(r#""kid":""#, &format!(r#""kid":"{long}"#))),
+            TokenFault::Malformed
+        );
+        for member in [r#""crit":[]"#, r#""crit":null"#, r#""crit":["exp"]"#, r#""b64":false"#] {
+            assert_eq!(header_fault(|header| header.replace('}', &format!(",{member}}}"))), TokenFault::Malformed);
+        }
+
+        // A key in the header is not looked at: the signature is checked with the one that `kid` names.
+        let keys = snapshot();
+        let (ours, theirs) =
+            (keys.active(Alg::ES256).unwrap(), Snapshot::build(&other_table(), &masters(), TTL).unwrap());
+        let own_key = &theirs.table().signing[0].public_jwk;
+        let payload = serde_json::to_string(&claims()).unwrap();
+        let forged = header(ours).replace('}', &format!(r#","jwk":{own_key},"jku":"https://evil.example"}}"#));
+        let token = sign(theirs.active(Alg::ES256).unwrap(), &forged, &payload);
+        assert_eq!(fault(&keys, &token), TokenFault::BadSignature);
+    }
+
+    fn snapshot_kid() -> Kid {
+        snapshot().active(Alg::ES256).unwrap().kid().clone()
+    }
+
+    fn other_table() -> crate::domain::key::KeyTable {
+        let mut table = crate::domain::key::KeyTable::default();
+        carry_out(&mut table, &Request::Tick, START);
+        table
+    }
+
+    #[test]
+    fn tokens_of_a_compromised_key_are_refused() {
+        let token = mint(snapshot().active(Alg::ES256).unwrap(), &claims()).unwrap();
+        let mut lost = table();
+        carry_out(&mut lost, &Request::Compromise { alg: Alg::ES256, kid: None }, START);
+        let keys = Snapshot::build(&lost, &masters(), TTL).unwrap();
+        assert_eq!(fault(&keys, &token), TokenFault::UnknownKid(snapshot_kid()));
+        assert!(keys.is_compromised(snapshot_kid().as_str()));
+    }
+
+    #[test]
+    fn odd_signatures_are_refused_without_a_panic() {
+        let keys = snapshot();
+        for alg in Alg::ALL {
+            let token = mint(keys.active(alg).unwrap(), &claims()).unwrap();
+            let message = &token[..token.rfind('.').unwrap()];
+            for length in [0, 1, 2, 63, 64, 65, 255, 256, 257] {
+                for byte in [0, 1, 255] {
+                    let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(vec![byte; length]));
+                    assert_eq!(fault(&keys, &token), TokenFault::BadSignature, "{alg} {length} {byte}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_malformed() {
+        let keys = snapshot();
+        let token = mint(keys.active(Alg::ES256).unwrap(), &claims()).unwrap();
+        for text in [
+            "",
+            ".",
+            "..",
+            "...",
+            "a.b.c",
+            "lkr_AAAA",
+            &format!("{token}."),
+            &format!("{token}="),
+            &format!(" {token}"),
+        ] {
+            assert_eq!(fault(&keys, text), TokenFault::Malformed, "{text}");
+        }
+        assert_eq!(fault(&keys, &token.replacen('.', "..", 1)), TokenFault::Malformed);
+        assert_eq!(fault(&keys, &"a".repeat(LONGEST_TOKEN + 1)), TokenFault::Malformed);
+        // 64 bytes leave two bits of the last character over, which have to be zero.
+        let (last, rest) = (token.chars().next_back().unwrap(), &token[..token.len() - 1]);
+        let stray = char::from(u8::try_from(last).unwrap() + 1);
+        assert_eq!(fault(&keys, &format!("{rest}{stray}")), TokenFault::Malformed);
+    }
+
+    fn json() -> impl Strategy<Value = String> {
+        let number = prop_oneof![
+            Just("1e30".to_owned()),
+            Just("-1".to_owned()),
+            Just("18446744073709551616".to_owned()),
+            Just("1e999".to_owned()),
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|n| format!("{n:e}")),
+        ];
+        let leaf = prop_oneof![number, Just("null".to_owned()), Just("true".to_owned()), Just(r#""x""#.to_owned())];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+                inner.prop_map(|value| format!(r#"{{"exp":{value}}}"#)),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn signed_nonsense_never_panics(exp in json(), iat in json(), aud in json(), scope in json(), whole in json()) {
+            let keys = snapshot();
+            let slot = keys.active(Alg::ES256).unwrap();
+            let payload = format!(
+                r#"{{"iss":"{ISSUER}","sub":"s","aud":{aud},"exp":{exp},"iat":{iat},"jti":"j","client_id":"c","scope":{scope}}}"#
+            );
+            for payload in [payload, whole] {
+                prop_assert!(verify(&keys, ISSUER, &sign(slot, &header(slot), &payload), START).is_err());
+            }
+        }
+
+        #[test]
+        fn any_flipped_bit_is_refused(at in 0..4096_usize, bit in 0..8_u32) {
+            let keys = snapshot();
+            let token = mint(keys.active(Alg::ES256).unwrap(), &claims()).unwrap();
+            let mut bytes = token.into_bytes();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            if let Ok(text) = String::from_utf8(bytes) {
+                prop_assert!(verify(&keys, ISSUER, &text, START).is_err());
+            }
+        }
+    }
+}

@@ -446,3 +446,6 @@ impl Plan {
         self.waits_until = Some(self.waits_until.map_or(at, |known| known.min(at)));
     }
 }
+
+#[cfg(test)]
+mod tests;
