@@ -1,5 +1,5 @@
 //! What a signing key and a version of the refresh keys are, as rows. What they turn into, and when, is
-//! [`crate::keys::plan`]'s business.
+//! the key plan's business.
 
 use std::fmt;
 use std::time::Duration;
