@@ -29,7 +29,9 @@ pub async fn list(ctx: &Context, query: AuditQuery) -> Result<Listed<AuditRecord
     let kind = query.kind.map(|name| kind(&name)).transpose()?;
     let sid: Option<SessionId> = match query.sid {
         None => None,
-        Some(text) => Some(text.parse().map_err(|error| OAuthError::new(Code::InvalidRequest, format!("sid: {error}")))?),
+        Some(text) => {
+            Some(text.parse().map_err(|error| OAuthError::new(Code::InvalidRequest, format!("sid: {error}")))?)
+        }
     };
     let filter = AuditFilter {
         kind,

@@ -1,6 +1,13 @@
-//! One member of a merge patch (RFC 7396): left alone, put back to its default, or set.
+//! JSON bodies: members of a merge patch (RFC 7396), which are left alone, put back to their default, or set.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use crate::domain::error::{Code, OAuthError};
 
 /// A member as a JSON body has it. In a creation [`Field::Absent`] and [`Field::Null`] mean the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +71,49 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     }
 }
 
+/// A JSON object. Derived readers also take an array, member by member in the order of the fields: nobody means that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// Reads the body of a call: one JSON object without unknown or repeated members.
+///
+/// # Errors
+/// [`Code::InvalidRequest`], saying what is wrong and where, and quoting no value: it may be a secret.
+pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, OAuthError> {
+    serde_json::from_slice(bytes).map(|Object(body)| body).map_err(|error| {
+        OAuthError::new(Code::InvalidRequest, format!("the body is refused: {}", without_value(&error.to_string())))
+    })
+}
+
+/// `invalid type: string "hunter2", expected ...` without what it met.
+fn without_value(message: &str) -> String {
+    let quotes = message.starts_with("invalid type: ") || message.starts_with("invalid value: ");
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes => format!("expected {expected}"),
+        _ => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +135,25 @@ mod tests {
             field.merge(place, 0, Ok::<_, ()>).unwrap();
         }
         assert_eq!(places, [1, 0, 3]);
+    }
+
+    #[test]
+    fn a_body_is_one_object_and_no_refusal_quotes_a_value() {
+        assert_eq!(body::<Body>(br#"{"a":1}"#).unwrap().a, Field::Is(1));
+        assert_eq!(body::<Body>(b"{}").unwrap(), Body::default());
+        for (bad, told) in [
+            ("[1,2]", "expected an object"),
+            ("", "EOF"),
+            ("{\"a\":1,\"a\":2}", "duplicate field `a`"),
+            ("{\"d\":1}", "unknown field `d`"),
+            ("{\"a\":\"hunter2\"}", "expected u8 at line 1"),
+            ("{\"a\":\"hunter2, expected x\"}", "expected u8 at line 1"),
+            ("{} {}", "trailing"),
+        ] {
+            let error = body::<Body>(bad.as_bytes()).expect_err(bad);
+            assert_eq!(error.code, Code::InvalidRequest);
+            assert!(error.description.contains(told), "{bad}: {}", error.description);
+            assert!(!error.description.contains("hunter2"), "{bad}: {}", error.description);
+        }
     }
 }

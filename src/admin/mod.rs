@@ -17,6 +17,7 @@ pub mod span;
 pub mod users;
 
 pub use authorize::{AdminCaller, authorize};
+pub use field::body;
 
 use crate::domain::error::{Code, OAuthError};
 use crate::storage::Page;

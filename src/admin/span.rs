@@ -17,7 +17,7 @@ pub fn parse(text: &str) -> Option<Duration> {
 /// Writes a span in the largest unit that leaves no rest, in whole seconds: `90s`, `10m`, `7d`.
 pub fn format(span: Duration) -> String {
     let seconds = span.as_secs();
-    let fits = |(_, unit): &(char, u64)| seconds >= *unit && seconds % unit == 0;
+    let fits = |(_, unit): &(char, u64)| seconds >= *unit && seconds.is_multiple_of(*unit);
     UNITS.into_iter().find(fits).map_or_else(|| "0s".into(), |(letter, unit)| format!("{}{letter}", seconds / unit))
 }
 
@@ -36,7 +36,20 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "s", "10", "-1s", "+1s", "1.5h", "10 m", "10M", "1w", "1é", "99999999999999999999d", "9999999999999999999d"] {
+        for text in [
+            "",
+            "s",
+            "10",
+            "-1s",
+            "+1s",
+            "1.5h",
+            "10 m",
+            "10M",
+            "1w",
+            "1é",
+            "99999999999999999999d",
+            "9999999999999999999d",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

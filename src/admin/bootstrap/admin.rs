@@ -56,8 +56,7 @@ pub async fn ensure_admin(
         }
     };
     let client = admin(ctx, ClientSecret { hash, created_at: ctx.now(), expires_at: None });
-    let audit =
-        ctx.audit(AuditType::ClientCreated, operator("bootstrap").actor).about_client(&client.client_id);
+    let audit = ctx.audit(AuditType::ClientCreated, operator("bootstrap").actor).about_client(&client.client_id);
     match ctx.store.create_client(client, audit).await? {
         CreateOutcome::Created => {
             ctx.store.set_note(NOTE, &fingerprint(ctx, &secret)).await?;
@@ -69,11 +68,7 @@ pub async fn ensure_admin(
     }
 }
 
-async fn recognise(
-    ctx: &Context,
-    note: Option<String>,
-    given: Option<SecretText>,
-) -> Result<AdminSecret, OAuthError> {
+async fn recognise(ctx: &Context, note: Option<String>, given: Option<SecretText>) -> Result<AdminSecret, OAuthError> {
     let sealed = note.and_then(|note| STANDARD.decode(note).ok());
     if let Some(sealed) = &sealed
         && let Ok(Some(anew)) = ctx.masters.reseal(ctx.entropy.as_ref(), NOTE, sealed)

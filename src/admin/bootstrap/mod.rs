@@ -11,7 +11,7 @@ pub use admin::{AdminSecret, ensure_admin, recover};
 
 use super::AdminCaller;
 use super::clients::spec::{Bounds, ClientSpec};
-use super::field::Field;
+use super::field::{Field, Object};
 use super::users::spec::{UserSpec, changed};
 use super::{clients, users};
 use crate::context::Context;
@@ -22,8 +22,8 @@ use crate::domain::error::{Code, OAuthError};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct BootstrapFile {
-    clients: Vec<ClientSpec>,
-    users: Vec<UserSpec>,
+    clients: Vec<Object<ClientSpec>>,
+    users: Vec<Object<UserSpec>>,
 }
 
 /// Why the file cannot be followed. What stood before the faulty entry has been created.
@@ -46,13 +46,13 @@ pub enum BootstrapError {
 /// # Errors
 /// The text is not such a file, an entry is refused, or the database does not answer.
 pub async fn apply(ctx: &Context, credentials: &Credentials, text: &str) -> Result<Vec<String>, BootstrapError> {
-    let file: BootstrapFile = serde_json::from_str(text)?;
+    let Object(file) = serde_json::from_str::<Object<BootstrapFile>>(text)?;
     let mut warnings = Vec::new();
-    for (at, spec) in file.clients.iter().enumerate() {
+    for (at, Object(spec)) in file.clients.iter().enumerate() {
         let outcome = client(ctx, credentials, spec).await;
         warnings.extend(outcome.map_err(|error| entry("clients", at, &spec.client_id, error))?);
     }
-    for (at, spec) in file.users.iter().enumerate() {
+    for (at, Object(spec)) in file.users.iter().enumerate() {
         let outcome = user(ctx, credentials, spec).await;
         warnings.extend(outcome.map_err(|error| entry("users", at, &spec.username, error))?);
     }
@@ -94,8 +94,8 @@ async fn user(ctx: &Context, credentials: &Credentials, spec: &UserSpec) -> Resu
     let Field::Is(username) = &spec.username else {
         return Err(OAuthError::new(Code::InvalidRequest, "username is missing; every user has one"));
     };
-    let key = precis::username_key(username)
-        .map_err(|error| OAuthError::new(Code::InvalidRequest, error.to_string()))?;
+    let key =
+        precis::username_key(username).map_err(|error| OAuthError::new(Code::InvalidRequest, error.to_string()))?;
     if let Some(existing) = ctx.store.user_by_username(&key).await? {
         let mut wanted = existing.clone();
         wanted.username.clone_from(username);
@@ -133,12 +133,12 @@ mod tests {
 
     #[test]
     fn the_file_is_read_strictly() {
-        let file: BootstrapFile =
-            serde_json::from_str(r#"{"clients":[{"client_id":"web"}],"users":[{"username":"ada"}]}"#).unwrap();
+        let read = |text| serde_json::from_str::<Object<BootstrapFile>>(text);
+        let Object(file) = read(r#"{"clients":[{"client_id":"web"}],"users":[{"username":"ada"}]}"#).unwrap();
         assert_eq!((file.clients.len(), file.users.len()), (1, 1));
-        assert!(serde_json::from_str::<BootstrapFile>("{}").is_ok());
-        for text in [r#"{"client":[]}"#, r#"{"clients":[{"client_nmae":"x"}]}"#, "[]", ""] {
-            assert!(serde_json::from_str::<BootstrapFile>(text).is_err(), "{text}");
+        assert!(read("{}").is_ok());
+        for text in [r#"{"client":[]}"#, r#"{"clients":[{"client_nmae":"x"}]}"#, r#"{"clients":[["x"]]}"#, "[]", ""] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

@@ -62,7 +62,10 @@ pub async fn create(
         }
         CreateOutcome::Exists => Err(OAuthError::new(
             Code::Conflict,
-            format!("there is a client {:?} already; change it with PATCH, or choose another client_id", client.client_id),
+            format!(
+                "there is a client {:?} already; change it with PATCH, or choose another client_id",
+                client.client_id
+            ),
         )),
     }
 }

@@ -23,7 +23,9 @@ pub fn browser_origin(text: &str) -> Option<&'static str> {
         ("https", Some("443")) | ("http", Some("80")) => {
             return Some("browsers leave the scheme's own port out; drop it");
         }
-        (_, Some(port)) if port.starts_with('0') || port.parse::<u16>().is_err() => return Some("the port is no port"),
+        (_, Some(port)) if !port.starts_with(|c: char| ('1'..='9').contains(&c)) || port.parse::<u16>().is_err() => {
+            return Some("the port is no port");
+        }
         _ => {}
     }
     match scheme {

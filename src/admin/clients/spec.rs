@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::origins::browser_origin;
-use crate::admin::field::Field;
+use crate::admin::field::{Field, Object};
 use crate::admin::lifetimes::{self, LifetimesSpec};
 use crate::credentials::secrets::{LONGEST_CHOSEN, SHORTEST_CHOSEN};
 use crate::domain::client::{AuthMethod, Client, GrantType};
@@ -13,7 +13,7 @@ use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::{ClientId, SUB_PREFIX};
 use crate::domain::key::Alg;
 use crate::domain::policy::{Lifetimes, TokenPolicy};
-use crate::domain::scope::{Scope, is_unknown_admin};
+use crate::domain::scope::{ADMIN_SCOPES, Scope, is_unknown_admin};
 use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
 
@@ -37,7 +37,7 @@ pub struct ClientSpec {
     pub audience: Field<Vec<String>>,
     pub resource_identifiers: Field<Vec<String>>,
     pub allowed_origins: Field<Vec<String>>,
-    pub lifetimes: Field<LifetimesSpec>,
+    pub lifetimes: Field<Object<LifetimesSpec>>,
     pub rotate_refresh: Field<bool>,
     pub disabled: Field<bool>,
     // Known names whose meaning this version does not have: naming them is an error of its own.
@@ -110,22 +110,22 @@ impl ClientSpec {
             AuthMethod::ClientSecretBasic,
             |name| auth_method(name),
         )?;
-        self.access_token_signed_response_alg.as_ref().merge(&mut client.access_token_alg, Alg::ES256, |name| {
-            alg(name)
-        })?;
+        self.access_token_signed_response_alg
+            .as_ref()
+            .merge(&mut client.access_token_alg, Alg::ES256, |name| alg(name))?;
         self.audience
             .as_ref()
             .merge(&mut client.audience, Vec::new(), |names| list("audience", names, resource_name))?;
         self.resource_identifiers.as_ref().merge(&mut client.resource_identifiers, Vec::new(), |names| {
             list("resource_identifiers", names, resource_name)
         })?;
-        self.allowed_origins.as_ref().merge(&mut client.allowed_origins, Vec::new(), |names| {
-            list("allowed_origins", names, browser_origin)
-        })?;
+        self.allowed_origins
+            .as_ref()
+            .merge(&mut client.allowed_origins, Vec::new(), |names| list("allowed_origins", names, browser_origin))?;
         match &self.lifetimes {
             Field::Absent => {}
             Field::Null => client.lifetimes = Lifetimes::default(),
-            Field::Is(spec) => client.lifetimes = spec.applied_to(&client.lifetimes)?,
+            Field::Is(Object(spec)) => client.lifetimes = spec.applied_to(&client.lifetimes)?,
         }
         self.rotate_refresh.as_ref().merge(&mut client.rotate_refresh, None, |own| Ok::<_, OAuthError>(Some(*own)))?;
         self.disabled.as_ref().merge(&mut client.disabled, false, |own| Ok::<_, OAuthError>(*own))?;
@@ -242,9 +242,9 @@ pub fn chosen_secret(secret: &SecretText) -> Result<&SecretText, OAuthError> {
 pub fn scope(member: &str, text: &str) -> Result<Scope, OAuthError> {
     let scope = Scope::parse(text).map_err(|error| refused(format!("{member}: {error}")))?;
     if let Some(token) = scope.iter().find(|token| is_unknown_admin(token)) {
+        let known = ADMIN_SCOPES.join(", ");
         return Err(refused(format!(
-            "{member}: {token:?} means nothing, and names that begin with \"admin\" are reserved; see the \
-             documentation for those there are"
+            "{member}: {token:?} means nothing, and names that begin with \"admin\" are reserved; these are: {known}"
         )));
     }
     Ok(scope)
@@ -288,10 +288,7 @@ fn auth_method(name: &str) -> Result<AuthMethod, OAuthError> {
 fn alg(name: &str) -> Result<Alg, OAuthError> {
     Alg::parse(name).ok_or_else(|| {
         let known = Alg::ALL.map(Alg::as_str).join(", ");
-        refused(format!(
-            "access_token_signed_response_alg {:?} is not supported; these are: {known}",
-            clip(name)
-        ))
+        refused(format!("access_token_signed_response_alg {:?} is not supported; these are: {known}", clip(name)))
     })
 }
 
@@ -374,7 +371,10 @@ mod tests {
         for (body, named) in [
             (json!({"grant_types": ["authorization_code"]}), "authorization_code"),
             (json!({"token_endpoint_auth_method": "private_key_jwt"}), "private_key_jwt"),
-            (json!({"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]}), "client_credentials"),
+            (
+                json!({"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]}),
+                "client_credentials",
+            ),
             (json!({"token_endpoint_auth_method": "none", "client_secret": "x".repeat(40)}), "client_secret"),
             (json!({"access_token_signed_response_alg": "HS256"}), "HS256"),
             (json!({"scope": "read \"quoted\""}), "scope"),
@@ -406,7 +406,8 @@ mod tests {
 
     #[test]
     fn a_given_id_never_looks_like_a_user() {
-        for (id, taken) in [("web", true), ("a b", true), ("", false), ("usr_abc", false), ("é", false), ("a\n", false)] {
+        for (id, taken) in [("web", true), ("a b", true), ("", false), ("usr_abc", false), ("é", false), ("a\n", false)]
+        {
             let spec = ClientSpec { client_id: Field::Is(id.into()), ..ClientSpec::default() };
             assert_eq!(spec.given_id().is_ok(), taken, "{id:?}");
         }

@@ -137,11 +137,10 @@ mod tests {
         );
         let changes = changes(&before, &after);
         assert_eq!(kinds(&changes), [AuditType::KeyRetiring, AuditType::KeyActivated, AuditType::KeyCreated]);
-        assert!(matches!(&changes.writes[..], [
-            KeyWrite::UpdateSigning(_),
-            KeyWrite::UpdateSigning(_),
-            KeyWrite::InsertSigning(_)
-        ]));
+        assert!(matches!(
+            &changes.writes[..],
+            [KeyWrite::UpdateSigning(_), KeyWrite::UpdateSigning(_), KeyWrite::InsertSigning(_)]
+        ));
         assert_eq!(created(&before, &after), [Kid::new("c")]);
     }
 
@@ -169,11 +168,10 @@ mod tests {
             kinds(&changes),
             [AuditType::RefreshKeyCompromised, AuditType::RefreshKeyRotated, AuditType::RefreshKeyRotated]
         );
-        assert!(matches!(&changes.writes[..], [
-            KeyWrite::UpdateRefresh(_),
-            KeyWrite::InsertRefresh(_),
-            KeyWrite::DeleteRefresh(1)
-        ]));
+        assert!(matches!(
+            &changes.writes[..],
+            [KeyWrite::UpdateRefresh(_), KeyWrite::InsertRefresh(_), KeyWrite::DeleteRefresh(1)]
+        ));
     }
 
     #[test]

@@ -108,7 +108,9 @@ impl RotateOrder {
             return Err(refused("kid goes with mode compromise; a rotation always goes to the next standby".into()));
         }
         if self.mode != "now" && self.force {
-            return Err(refused("force goes with mode now: planned waits for ripeness, compromise waits for nothing".into()));
+            return Err(refused(
+                "force goes with mode now: planned waits for ripeness, compromise waits for nothing".into(),
+            ));
         }
         let mode = match self.mode.as_str() {
             "planned" => Some(Mode::Planned),

@@ -163,14 +163,9 @@ pub async fn delete(ctx: &Context, caller: &AdminCaller, sub: &str) -> Result<()
         let user = show(ctx, sub).await?;
         caller.audited(ctx, may_touch(&caller.scope, &user.admin_scopes)).await?;
         let detail = json!({ "username": user.username });
-        let audit =
-            ctx.audit(AuditType::UserDeleted, caller.actor.clone()).about_user(&user.sub).detail(detail);
-        let effects = UserEffects {
-            end_sessions: Some(EndReason::UserDeleted),
-            now: ctx.now(),
-            horizon: ctx.horizon(),
-            audit,
-        };
+        let audit = ctx.audit(AuditType::UserDeleted, caller.actor.clone()).about_user(&user.sub).detail(detail);
+        let effects =
+            UserEffects { end_sessions: Some(EndReason::UserDeleted), now: ctx.now(), horizon: ctx.horizon(), audit };
         if settled(ctx.store.delete_user(&user.sub, user.version, effects).await?, &user.username)? {
             return Ok(());
         }

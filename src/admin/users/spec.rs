@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::admin::clients::spec::Secret;
-use crate::admin::field::Field;
+use crate::admin::field::{Field, Object};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::scope::{ADMIN_SCOPES, Scope, is_admin, is_unknown_admin};
 use crate::domain::user::User;
@@ -37,7 +37,7 @@ pub struct UserSpec {
     pub locale: Field<String>,
     pub phone_number: Field<String>,
     pub phone_number_verified: Field<bool>,
-    pub address: Field<AddressSpec>,
+    pub address: Field<Object<AddressSpec>>,
 }
 
 /// The `address` claim (OpenID Connect Core section 5.1.1). A merge patch reaches into it.
@@ -77,7 +77,7 @@ impl UserSpec {
             Field::Null => {
                 claims.remove("address");
             }
-            Field::Is(address) => {
+            Field::Is(Object(address)) => {
                 let old = claims.get("address").and_then(Value::as_object).cloned().unwrap_or_default();
                 let new = address.applied_to(old)?;
                 claims.insert("address".into(), Value::Object(new));
@@ -247,10 +247,7 @@ mod tests {
                 json!({"email": "ada@example.com", "email_verified": false, "nickname": "A",
                        "address": {"locality": "London"}}),
             ),
-            (
-                json!({"address": null}),
-                json!({"name": "Ada", "email": "ada@example.com", "email_verified": true}),
-            ),
+            (json!({"address": null}), json!({"name": "Ada", "email": "ada@example.com", "email_verified": true})),
             (
                 json!({"address": {"country": null, "locality": null}}),
                 json!({"name": "Ada", "email": "ada@example.com", "email_verified": true}),
