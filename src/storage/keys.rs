@@ -184,23 +184,33 @@ async fn write(tx: &mut Tx, write: KeyWrite) -> DbResult<u64> {
     }
 }
 
-/// Raises a limit that is lower. Nothing else of the keys changes, so neither does their revision.
+/// Raises a limit that is lower. What it raises changes the revision, so that other nodes learn of it.
 pub(super) async fn raise(tx: &mut Tx, limit: Raise) -> DbResult<Decision<()>> {
-    match limit {
+    let raised = match limit {
         Raise::MaxAge(max_age) => {
+            // A node that has not loaded a standby yet serves the longer max-age without it.
+            const UNSEEN: &str = "UPDATE signing_keys SET unseen_max_age = $1 \
+                                  WHERE unseen_max_age < $1 AND state = 'standby' \
+                                  AND EXISTS (SELECT 1 FROM signing_keys AS served WHERE served.longest_max_age < $1 \
+                                              AND served.longest_max_age > 0)";
             const TEXT: &str = "UPDATE signing_keys SET longest_max_age = $1 \
                                 WHERE longest_max_age < $1 AND state IN ('standby', 'active', 'retiring')";
-            tx.execute(TEXT, args![max_age]).await?;
+            tx.execute(UNSEEN, args![max_age]).await?;
+            tx.execute(TEXT, args![max_age]).await?
         }
         Raise::Ttl { kid, ttl } => {
             const TEXT: &str = "UPDATE signing_keys SET longest_ttl = $2 WHERE kid = $1 AND longest_ttl < $2";
-            tx.execute(TEXT, args![&kid, ttl]).await?;
+            tx.execute(TEXT, args![&kid, ttl]).await?
         }
         Raise::RefreshAbsolute { version, absolute } => {
             const TEXT: &str = "UPDATE refresh_keys SET longest_absolute = $2 \
                                 WHERE version = $1 AND longest_absolute < $2";
-            tx.execute(TEXT, args![version, absolute]).await?;
+            tx.execute(TEXT, args![version, absolute]).await?
         }
+    };
+    if raised > 0 {
+        const BUMP: &str = "UPDATE revisions SET value = value + 1 WHERE name = 'keys'";
+        tx.execute(BUMP, args![]).await?;
     }
     Ok(Decision::Keep(()))
 }
