@@ -3,7 +3,7 @@
 //! `serve` starts an [`App`]; the commands that work with the server stopped start one too, on the same lock, and so
 //! never meet a running service on SQLite.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,6 +14,7 @@ use crate::admin::keys;
 use crate::config::Settings;
 use crate::context::Context;
 use crate::credentials::{CredentialSettings, Credentials};
+use crate::domain::audit::Actor;
 use crate::domain::error::OAuthError;
 use crate::domain::meter::Meter;
 use crate::domain::secret::SecretText;
@@ -71,6 +72,8 @@ pub enum StartError {
     Storage(#[from] OpenError),
     #[error(transparent)]
     MasterKey(#[from] MasterError),
+    #[error("the master key file {} cannot be read or moved: {source}; mend its permissions and run it again", path.display())]
+    MasterKeyFile { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Replica(#[from] ReplicaError),
     #[error("the database does not answer: {0}")]
@@ -150,11 +153,7 @@ async fn open(
 }
 
 /// The master key that the settings name and the earlier ones. One is made only where nothing is sealed yet.
-async fn master_keys(
-    settings: &Settings,
-    store: &dyn Store,
-    entropy: &dyn Entropy,
-) -> Result<MasterKeys, StartError> {
+async fn master_keys(settings: &Settings, store: &dyn Store, entropy: &dyn Entropy) -> Result<MasterKeys, StartError> {
     let sealed_under = masters_of(&store.keys().await?);
     let source = master_source(settings);
     let current =
@@ -214,11 +213,7 @@ async fn address_key(ctx: &Context) -> Result<[u8; 32], StartError> {
     })
 }
 
-async fn bootstrap(
-    settings: &Settings,
-    ctx: &Context,
-    credentials: &Credentials,
-) -> Result<Bootstrapped, StartError> {
+async fn bootstrap(settings: &Settings, ctx: &Context, credentials: &Credentials) -> Result<Bootstrapped, StartError> {
     let admin = bootstrap::ensure_admin(ctx, credentials, settings.bootstrap.admin_secret.clone()).await?;
     let warnings = match &settings.bootstrap.file {
         None => Vec::new(),
@@ -251,4 +246,80 @@ pub async fn recover_admin(settings: Settings) -> Result<SecretText, StartError>
 /// It cannot be opened, or is newer than this program.
 pub async fn migrate(settings: &Settings) -> Result<(), StartError> {
     Ok(storage::migrate(settings.database.url.expose()).await?)
+}
+
+/// What became of a rotation of the master key.
+#[derive(Debug)]
+pub struct MasterKeyRotated {
+    /// The id of the key that everything is sealed under now.
+    pub id: String,
+    /// How many keys were sealed anew.
+    pub rows: usize,
+    /// Where the earlier key was put, where this program keeps it.
+    pub previous: Option<PathBuf>,
+}
+
+/// Seals everything under another master key. The server must be stopped.
+///
+/// Where the master key is `master.key` in `keys.directory`, a new one is drawn and takes its place, and the earlier
+/// one is kept beside it. Where the settings give it, they give the new one, and the earlier one in
+/// `keys.previous_master_keys`. Cut short anywhere, it is finished by running it again.
+///
+/// # Errors
+/// As [`App::start`], and where the files cannot be moved.
+pub async fn rotate_master(mut settings: Settings) -> Result<MasterKeyRotated, StartError> {
+    let files = match master_source(&settings) {
+        MasterSource::Directory(directory) => Some(MasterFiles::prepare(&directory)?),
+        MasterSource::File(_) | MasterSource::Text(_) => None,
+    };
+    if let Some(files) = &files {
+        settings.keys.master_key = Some(files.read(&files.next)?);
+        settings.keys.previous_master_keys.push(files.read(&files.current)?);
+    }
+    let app = App::start(settings, Sources::default()).await?;
+    let shell = Actor { who: "shell".into(), ..Actor::default() };
+    let rows = keys::reseal(&app.context, shell).await;
+    let id = app.context.masters.current.id();
+    app.stop().await;
+    let rows = rows?;
+    let previous = files.map(|files| files.swap()).transpose()?;
+    Ok(MasterKeyRotated { id, rows, previous })
+}
+
+/// The master key's file, and the one that is to follow it.
+struct MasterFiles {
+    current: PathBuf,
+    next: PathBuf,
+}
+
+impl MasterFiles {
+    /// Draws the next key, or finds the one of a run that was cut short.
+    fn prepare(directory: &Path) -> Result<Self, StartError> {
+        let next = directory.join("next");
+        master::load_or_create(directory, &SystemEntropy, false)?;
+        master::load_or_create(&next, &SystemEntropy, true)?;
+        Ok(Self { current: directory.join(master::FILE_NAME), next: next.join(master::FILE_NAME) })
+    }
+
+    fn read(&self, path: &Path) -> Result<SecretText, StartError> {
+        let text = std::fs::read_to_string(path).map_err(|source| unmovable(path, source))?;
+        Ok(SecretText::new(text.trim()))
+    }
+
+    /// Puts the next key in the place of the current one, which stays beside it under its id.
+    fn swap(&self) -> Result<PathBuf, StartError> {
+        let id = master::from_text(self.read(&self.current)?.expose(), "master.key")?.id();
+        let kept = self.current.with_file_name(format!("{}.{id}", master::FILE_NAME));
+        if !kept.exists() {
+            std::fs::hard_link(&self.current, &kept).map_err(|source| unmovable(&kept, source))?;
+        }
+        std::fs::rename(&self.next, &self.current).map_err(|source| unmovable(&self.current, source))?;
+        // Empty by now; left behind it would do no harm.
+        let _ = self.next.parent().map(std::fs::remove_dir);
+        Ok(kept)
+    }
+}
+
+fn unmovable(path: &Path, source: std::io::Error) -> StartError {
+    StartError::MasterKeyFile { path: path.to_owned(), source }
 }

@@ -18,9 +18,15 @@ fn a_client_lives_from_creation_to_deletion() {
         let shown = server.admin_get(&path).await;
         assert!(shown.body.get("client_secret").is_none_or(serde_json::Value::is_null), "a secret is shown once");
         assert_eq!(shown.body["audience"], json!(["http://127.0.0.1:8420"]), "the issuer by default");
-        server.admin_post("/admin/v1/clients", json!({ "client_id": id, "client_name": "again" })).await.is_error(409, "conflict");
+        server
+            .admin_post("/admin/v1/clients", json!({ "client_id": id, "client_name": "again" }))
+            .await
+            .is_error(409, "conflict");
 
-        server.admin_patch(&path, json!({ "client_name": "shop 2", "lifetimes": { "access_ttl": "5m" } })).await.is(200);
+        server
+            .admin_patch(&path, json!({ "client_name": "shop 2", "lifetimes": { "access_ttl": "5m" } }))
+            .await
+            .is(200);
         let secret = made.body["client_secret"].as_str().unwrap().to_owned();
         let client = Registered { id: id.clone(), secret };
         let token = server.token(&client, &[("grant_type", "client_credentials")]).await;
@@ -31,7 +37,10 @@ fn a_client_lives_from_creation_to_deletion() {
         server.token(&client, &[("grant_type", "client_credentials")]).await.is_error(401, "invalid_client");
         for kind in ["client_created", "client_updated", "client_deleted"] {
             let events = server.audit(kind).await;
-            let event = events.iter().find(|event| event["client_id"] == id.as_str()).unwrap_or_else(|| panic!("{kind}: {events:?}"));
+            let event = events
+                .iter()
+                .find(|event| event["client_id"] == id.as_str())
+                .unwrap_or_else(|| panic!("{kind}: {events:?}"));
             assert_eq!((&event["actor"], &event["address"]), (&json!("latchkey-admin"), &json!("127.0.0.1")));
         }
     });
@@ -63,9 +72,15 @@ fn unsafe_and_unknown_metadata_is_refused_with_a_reason() {
             (json!({ "client_name": "x", "allowed_origins": ["https://*.example"] }), "*"),
             (json!({ "client_name": "x", "allowed_origins": ["https://a.example/path"] }), "path"),
             (json!({ "client_name": "x", "resource_identifiers": ["http://127.0.0.1:8420"] }), "issuer"),
-            (json!({ "client_name": "x", "lifetimes": { "refresh_idle": "9d", "refresh_absolute": "1d" } }), "refresh_idle"),
+            (
+                json!({ "client_name": "x", "lifetimes": { "refresh_idle": "9d", "refresh_absolute": "1d" } }),
+                "refresh_idle",
+            ),
             (json!({ "client_name": "x", "client_secret": "short" }), "32"),
-            (json!({ "client_name": "x", "token_endpoint_auth_method": "none", "grant_types": ["client_credentials"] }), "client_credentials"),
+            (
+                json!({ "client_name": "x", "token_endpoint_auth_method": "none", "grant_types": ["client_credentials"] }),
+                "client_credentials",
+            ),
         ] {
             let refused = server.admin_post("/admin/v1/clients", body).await;
             refused.is_error(400, "invalid_client_metadata");
@@ -86,7 +101,9 @@ fn users_sessions_and_pages() {
         loop {
             let page = server.admin_get(&path).await;
             page.is(200);
-            seen.extend(page.body["items"].as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()));
+            seen.extend(
+                page.body["items"].as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()),
+            );
             let Some(next) = page.body["next"].as_str() else { break };
             path = format!("/admin/v1/users?limit=2&after={next}");
         }
@@ -127,16 +144,19 @@ fn bootstrap_creates_what_is_missing_and_changes_nothing() {
         "users": [{ "username": "alice", "password": crate::support::PASSWORD }],
     });
     std::fs::write(&file, body.to_string()).unwrap();
-    on_each_database_with(|settings| settings.bootstrap.file = Some(file.clone()), async |server: Server| {
-        let client = Registered { id: "web".into(), secret: secret.into() };
-        let login = server.login(&client).await;
-        server.admin_patch("/admin/v1/clients/web", json!({ "client_name": "changed" })).await.is(200);
-        let server = server.restart().await;
-        assert_eq!(server.admin_get("/admin/v1/clients/web").await.body["client_name"], "changed");
-        assert_eq!(server.refresh(&client, &login.refresh()).await.status, 200);
-        let users = server.admin_get("/admin/v1/users").await;
-        assert_eq!(users.body["items"].as_array().unwrap().len(), 1);
-    });
+    on_each_database_with(
+        |settings| settings.bootstrap.file = Some(file.clone()),
+        async |server: Server| {
+            let client = Registered { id: "web".into(), secret: secret.into() };
+            let login = server.login(&client).await;
+            server.admin_patch("/admin/v1/clients/web", json!({ "client_name": "changed" })).await.is(200);
+            let server = server.restart().await;
+            assert_eq!(server.admin_get("/admin/v1/clients/web").await.body["client_name"], "changed");
+            assert_eq!(server.refresh(&client, &login.refresh()).await.status, 200);
+            let users = server.admin_get("/admin/v1/users").await;
+            assert_eq!(users.body["items"].as_array().unwrap().len(), 1);
+        },
+    );
 }
 
 #[test]

@@ -41,7 +41,10 @@ fn parameters_are_taken_once_and_empty_ones_not_at_all() {
         let twice = server.token_form(&auth, "grant_type=client_credentials&scope=read&scope=write").await;
         twice.is_error(400, "invalid_request");
         assert!(twice.body["error_description"].as_str().unwrap().contains("scope"));
-        server.token_form(&auth, "grant_type=client_credentials&grant_type=password").await.is_error(400, "invalid_request");
+        server
+            .token_form(&auth, "grant_type=client_credentials&grant_type=password")
+            .await
+            .is_error(400, "invalid_request");
 
         let empty = server.token_form(&auth, "grant_type=client_credentials&scope=&resource=").await;
         empty.is(200);
@@ -63,10 +66,17 @@ fn bodies_of_the_wrong_kind_are_refused() {
     on_each_database(async |server: Server| {
         let app = server.web_app().await;
         let auth = basic(&app.id, &app.secret);
-        let json_body = server.raw("POST", "/oauth2/token",
-            &[("content-type", "application/json"), ("authorization", &auth)], r#"{"grant_type":"client_credentials"}"#).await;
+        let json_body = server
+            .raw(
+                "POST",
+                "/oauth2/token",
+                &[("content-type", "application/json"), ("authorization", &auth)],
+                r#"{"grant_type":"client_credentials"}"#,
+            )
+            .await;
         json_body.is_error(415, "unsupported_media_type");
-        let none = server.raw("POST", "/oauth2/token", &[("authorization", &auth)], "grant_type=client_credentials").await;
+        let none =
+            server.raw("POST", "/oauth2/token", &[("authorization", &auth)], "grant_type=client_credentials").await;
         none.is_error(415, "unsupported_media_type");
         let large = format!("grant_type=client_credentials&scope={}", "a".repeat(70 * 1024));
         server.token_form(&[("authorization", &auth)], large).await.is_error(413, "payload_too_large");
@@ -81,7 +91,11 @@ fn bodies_of_the_wrong_kind_are_refused() {
         for body in ["", "{", "[]", r#"{"client_name":7}"#, r#"{"client_name":"x","colour":"blue"}"#] {
             let refused = server.raw("POST", "/admin/v1/clients", &headers, body).await;
             assert_eq!(refused.status, 400, "{body}: {}", refused.text);
-            assert!(refused.body["error"].is_string() && refused.header("cache-control") == "no-store", "{}", refused.text);
+            assert!(
+                refused.body["error"].is_string() && refused.header("cache-control") == "no-store",
+                "{}",
+                refused.text
+            );
         }
     });
 }
@@ -91,7 +105,15 @@ fn client_authentication_never_falls_through() {
     on_each_database(async |server: Server| {
         let app = server.web_app().await;
         let body = "grant_type=client_credentials";
-        for header in ["Basic @@@", "Basic", "Basic bm8tY29sb24", "Bearer abc", "Negotiate x", &basic("web", "wrong"), &basic("nobody", "x")] {
+        for header in [
+            "Basic @@@",
+            "Basic",
+            "Basic bm8tY29sb24",
+            "Bearer abc",
+            "Negotiate x",
+            &basic("web", "wrong"),
+            &basic("nobody", "x"),
+        ] {
             let refused = server.token_form(&[("authorization", header)], body).await;
             refused.is_error(401, "invalid_client");
             assert!(refused.header("www-authenticate").starts_with("Basic"), "{header}");
@@ -100,7 +122,10 @@ fn client_authentication_never_falls_through() {
         let posted = format!("{body}&client_id={}&client_secret=wrong", app.id);
         server.token_form(&[], posted).await.is_error(401, "invalid_client");
         let both = format!("{body}&client_id={}&client_secret={}", app.id, app.secret);
-        server.token_form(&[("authorization", &basic(&app.id, &app.secret))], both).await.is_error(400, "invalid_request");
+        server
+            .token_form(&[("authorization", &basic(&app.id, &app.secret))], both)
+            .await
+            .is_error(400, "invalid_request");
         let named = server.token_form(&[], format!("{body}&client_id={}", app.id)).await;
         named.is_error(401, "invalid_client");
 
@@ -161,19 +186,42 @@ fn forged_access_tokens_are_inactive() {
         };
         let parts: Vec<_> = login.access().split('.').map(str::to_owned).collect();
         let none = format!("{}.{}.", segment(r#"{"alg":"none","typ":"at+jwt"}"#), parts[1]);
-        let none_kid = format!("{}.{}.{}", segment(&json!({ "alg": "none", "typ": "at+jwt", "kid": kid }).to_string()), parts[1], parts[2]);
+        let none_kid = format!(
+            "{}.{}.{}",
+            segment(&json!({ "alg": "none", "typ": "at+jwt", "kid": kid }).to_string()),
+            parts[1],
+            parts[2]
+        );
         let mut cases = vec![
             ("alg none".to_owned(), none),
             ("alg none with a kid and a signature".to_owned(), none_kid),
             ("HS256 with the public key".to_owned(), hs256_with_the_public_key(&server, &kid, &claims).await),
-            ("a stranger's key under our kid".to_owned(), stranger.sign(&json!({ "alg": "ES256", "typ": "at+jwt", "kid": kid }), &claims.to_string())),
+            (
+                "a stranger's key under our kid".to_owned(),
+                stranger.sign(&json!({ "alg": "ES256", "typ": "at+jwt", "kid": kid }), &claims.to_string()),
+            ),
             ("an unknown kid".to_owned(), sign(json!({ "alg": "ES256", "typ": "at+jwt", "kid": "nobody" }), &claims)),
             ("no kid".to_owned(), sign(json!({ "alg": "ES256", "typ": "at+jwt" }), &claims)),
-            ("a kid that is a path".to_owned(), sign(json!({ "alg": "ES256", "typ": "at+jwt", "kid": "../../dev/null" }), &claims)),
+            (
+                "a kid that is a path".to_owned(),
+                sign(json!({ "alg": "ES256", "typ": "at+jwt", "kid": "../../dev/null" }), &claims),
+            ),
             ("a kid that is no string".to_owned(), sign(json!({ "alg": "ES256", "typ": "at+jwt", "kid": 7 }), &claims)),
-            ("its own key in the header".to_owned(), stranger.sign(&json!({ "alg": "ES256", "typ": "at+jwt", "jwk": {}, "jku": "http://127.0.0.1/" }), &claims.to_string())),
-            ("another alg than the key's".to_owned(), sign(json!({ "alg": "RS256", "typ": "at+jwt", "kid": ours.kid }), &claims)),
-            ("a critical header".to_owned(), sign(json!({ "alg": "ES256", "typ": "at+jwt", "kid": ours.kid, "crit": ["x"], "x": 1 }), &claims)),
+            (
+                "its own key in the header".to_owned(),
+                stranger.sign(
+                    &json!({ "alg": "ES256", "typ": "at+jwt", "jwk": {}, "jku": "http://127.0.0.1/" }),
+                    &claims.to_string(),
+                ),
+            ),
+            (
+                "another alg than the key's".to_owned(),
+                sign(json!({ "alg": "RS256", "typ": "at+jwt", "kid": ours.kid }), &claims),
+            ),
+            (
+                "a critical header".to_owned(),
+                sign(json!({ "alg": "ES256", "typ": "at+jwt", "kid": ours.kid, "crit": ["x"], "x": 1 }), &claims),
+            ),
             ("another type".to_owned(), sign(json!({ "alg": "ES256", "typ": "JWT", "kid": ours.kid }), &claims)),
             ("another issuer".to_owned(), sign(right.clone(), &with("iss", json!("https://elsewhere.example")))),
             ("garbage".to_owned(), "not.a.token".to_owned()),
@@ -248,11 +296,22 @@ fn browsers_of_allowed_origins_may_call_and_others_may_not() {
         let app = server.app(json!({ "client_id": "spa", "allowed_origins": ["https://spa.example"] })).await;
         let auth = basic(&app.id, &app.secret);
         for (origin, allowed) in [("https://spa.example", true), ("https://evil.example", false), ("null", false)] {
-            let preflight = [("origin", origin), ("access-control-request-method", "POST"), ("access-control-request-headers", "authorization")];
+            let preflight = [
+                ("origin", origin),
+                ("access-control-request-method", "POST"),
+                ("access-control-request-headers", "authorization"),
+            ];
             let asked = server.raw("OPTIONS", "/oauth2/token", &preflight, "").await;
             assert_eq!(asked.header("access-control-allow-origin") == origin, allowed, "{origin}: {:?}", asked.headers);
-            let answer = server.token_form(&[("origin", origin), ("authorization", &auth)], "grant_type=client_credentials").await;
-            assert_eq!(answer.header("access-control-allow-origin") == origin, allowed, "{origin}: {:?}", answer.headers);
+            let answer = server
+                .token_form(&[("origin", origin), ("authorization", &auth)], "grant_type=client_credentials")
+                .await;
+            assert_eq!(
+                answer.header("access-control-allow-origin") == origin,
+                allowed,
+                "{origin}: {:?}",
+                answer.headers
+            );
             assert_eq!(answer.header("access-control-allow-credentials"), "");
         }
         let keys = server.raw("GET", "/.well-known/jwks.json", &[("origin", "https://anyone.example")], "").await;

@@ -34,7 +34,8 @@ fn an_admin_of_clients_grants_only_what_it_holds() {
         server.post_as(&token, "/admin/v1/clients", keys).await.is_error(403, "insufficient_scope");
         let itself = server.patch_as(&token, "/admin/v1/clients/limited-admin", json!({ "scope": "admin" })).await;
         itself.is_error(403, "insufficient_scope");
-        let same = json!({ "client_name": "same", "grant_types": ["client_credentials"], "scope": "admin:clients:read" });
+        let same =
+            json!({ "client_name": "same", "grant_types": ["client_credentials"], "scope": "admin:clients:read" });
         server.post_as(&token, "/admin/v1/clients", same).await.is(201);
     });
 }

@@ -41,8 +41,7 @@ fn a_cached_token_turns_inactive_at_its_exp() {
 fn a_restart_forgets_no_revocation() {
     on_each_database(async |server: Server| {
         let app = server.web_app().await;
-        let (kept, single, session) =
-            (server.login(&app).await, server.login(&app).await, server.login(&app).await);
+        let (kept, single, session) = (server.login(&app).await, server.login(&app).await, server.login(&app).await);
         server.revoke(&app, &single.access()).await.is(200);
         server.revoke(&app, &session.refresh()).await.is(200);
         let server = server.restart().await;
@@ -82,7 +81,10 @@ fn a_token_of_a_lost_key_is_inactive_for_ever_whatever_its_exp() {
     on_each_database(async |server: Server| {
         let app = server.web_app().await;
         let key = server.import_signing_key().await;
-        server.admin_post("/admin/v1/keys/rotate", json!({ "alg": "ES256", "mode": "now", "force": true })).await.is(200);
+        server
+            .admin_post("/admin/v1/keys/rotate", json!({ "alg": "ES256", "mode": "now", "force": true }))
+            .await
+            .is(200);
         let login = server.login(&app).await;
         let good = forge(&key, &server.claims_like(&login), Forged::Faithful);
         assert!(server.is_active(&app, &good).await, "the forger holds the key, so the token verifies");

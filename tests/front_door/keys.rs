@@ -139,7 +139,11 @@ fn a_compromised_key_leaves_at_once_and_sessions_live_on() {
         let lost = server.key("ES256", "active").await["kid"].as_str().unwrap().to_owned();
         let told = server.rotate("ES256", "compromise", json!({})).await;
         told.is(200);
-        assert!(!told.body["notes"].as_array().unwrap().is_empty(), "it says what offline verifiers meet: {}", told.text);
+        assert!(
+            !told.body["notes"].as_array().unwrap().is_empty(),
+            "it says what offline verifiers meet: {}",
+            told.text
+        );
         assert!(!server.jwks().await.contains(&lost));
         assert!(!server.is_active(&app, &login.access()).await);
         let renewed = server.refresh(&app, &login.refresh()).await;

@@ -49,7 +49,11 @@ fn a_live_database_holds_no_secret_the_test_ever_saw() {
         for (what, secret) in secrets {
             assert!(secret.len() >= 16, "{what} is too short to search for");
             for (form, needle) in forms(&secret) {
-                assert!(!contains(&dump, &needle), "{what} stands in the {} database as {form}", server.database().name());
+                assert!(
+                    !contains(&dump, &needle),
+                    "{what} stands in the {} database as {form}",
+                    server.database().name()
+                );
             }
         }
     });

@@ -69,11 +69,18 @@ fn parallel_guesses_get_no_more_tries_than_serial_ones() {
 #[test]
 fn a_spoofed_forwarding_header_buys_nothing() {
     on_each_database(async |server: Server| {
-        let public = server.app(json!({ "client_id": "spa", "token_endpoint_auth_method": "none",
-                                        "grant_types": ["password", "refresh_token"] })).await;
+        let public = server
+            .app(json!({ "client_id": "spa", "token_endpoint_auth_method": "none",
+                                        "grant_types": ["password", "refresh_token"] }))
+            .await;
         let mut refused = 0;
         for n in 0..30 {
-            let form = [("grant_type", "password"), ("client_id", &public.id), ("username", &format!("user{n}")), ("password", "x")];
+            let form = [
+                ("grant_type", "password"),
+                ("client_id", &public.id),
+                ("username", &format!("user{n}")),
+                ("password", "x"),
+            ];
             let request = server.http.post(format!("{}/oauth2/token", server.url));
             let request = request.header("x-forwarded-for", format!("203.0.113.{n}")).form(&form);
             refused += usize::from(Reply::of(request.send().await.unwrap()).await.status == 429);

@@ -5,6 +5,7 @@
 //! any transaction, and the result is written only if the table is still the one that was planned on.
 
 mod diff;
+mod reseal;
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use crate::keys::plan::{
 use crate::storage::KeyCommit;
 
 use super::{ATTEMPTS, contended, not_found};
+
+pub use reseal::reseal;
 
 /// Nodes besides this one that must have loaded a standby before it signs: this version runs on one.
 const OTHER_NODES: &[NodeView] = &[];
