@@ -21,6 +21,9 @@ use crate::domain::origin::Origin;
 use crate::domain::secret::SecretText;
 use crate::domain::user::User;
 
+/// What every kind of wrong login is told.
+pub const WRONG: &str = "wrong username or password";
+
 /// How long an address stays known after a login from it.
 pub const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -88,7 +91,7 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
         (user, check) => {
             attempt.failed();
             record_failure(ctx, &login, user.as_ref(), check).await?;
-            Err(OAuthError::new(Code::InvalidGrant, "wrong username or password"))
+            Err(OAuthError::new(Code::InvalidGrant, WRONG))
         }
     }
 }

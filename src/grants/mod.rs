@@ -1,1 +1,140 @@
-//! Not written yet.
+//! The token endpoint (RFC 6749 sections 4.3, 4.4, 5 and 6): a pipeline that owns the phases which all grants share, and
+//! a file per grant that fills in only its own.
+//!
+//! Is the grant known? Who is the client? May it use the grant? What does the request ask for, and may the client have
+//! it? Then the grant authorises, and the pipeline issues: no grant can forget a phase.
+
+mod client_credentials;
+mod issue;
+mod password;
+mod refresh_token;
+mod wish;
+
+use std::sync::Arc;
+
+use crate::client_auth::{ClientClaim, authenticate};
+use crate::context::Context;
+use crate::credentials::Credentials;
+use crate::domain::client::{Client, GrantType};
+use crate::domain::error::{Code, OAuthError};
+use crate::domain::meter::Count;
+use crate::domain::origin::Origin;
+use crate::domain::scope::Scope;
+use crate::domain::secret::SecretText;
+use wish::Wish;
+
+/// A token request as it came in, each parameter at most once and never empty.
+pub struct TokenRequest {
+    /// Empty where the request has none.
+    pub grant_type: String,
+    pub client: ClientClaim,
+    pub username: Option<String>,
+    pub password: Option<SecretText>,
+    pub refresh_token: Option<SecretText>,
+    pub scope: Option<String>,
+    /// RFC 8707; the only parameter that may be repeated.
+    pub resource: Vec<String>,
+    pub origin: Origin,
+}
+
+/// The answer of RFC 6749 section 5.1; its `token_type` is always `Bearer`.
+#[derive(Debug)]
+pub struct TokenResponse {
+    pub access_token: String,
+    /// Seconds: exactly `exp` less `iat` of the access token.
+    pub expires_in: u64,
+    /// Where the session can be renewed.
+    pub refresh_token: Option<SecretText>,
+    /// What the access token is good for, told even where it is just what was asked for.
+    pub scope: Scope,
+}
+
+/// What a grant works with: the shared phases have judged all of it.
+struct Asked<'a> {
+    ctx: &'a Context,
+    credentials: &'a Credentials,
+    client: Arc<Client>,
+    wish: Wish,
+    request: &'a TokenRequest,
+}
+
+/// Answers a token request.
+///
+/// # Errors
+/// Those of RFC 6749 section 5.2 and `invalid_target` of RFC 8707; 429 after too many failed logins; 503 with
+/// `Retry-After` where the service is overloaded or the database does not answer. A refused refresh carries its reason.
+pub async fn token(
+    ctx: &Context,
+    credentials: &Credentials,
+    request: TokenRequest,
+) -> Result<TokenResponse, OAuthError> {
+    let grant = known_grant(&request.grant_type)?;
+    let outcome = serve(ctx, credentials, grant, &request).await;
+    ctx.meter.count(match outcome {
+        Ok(_) => Count::TokenIssued(grant),
+        Err(_) => Count::TokenRefused(grant),
+    });
+    outcome
+}
+
+async fn serve(
+    ctx: &Context,
+    credentials: &Credentials,
+    grant: GrantType,
+    request: &TokenRequest,
+) -> Result<TokenResponse, OAuthError> {
+    let client = authenticate(ctx, credentials, &request.client, &request.origin).await?.client;
+    if client.disabled {
+        return Err(match grant {
+            GrantType::RefreshToken => refresh_token::client_disabled(ctx, credentials, &client, request).await,
+            GrantType::Password | GrantType::ClientCredentials => client_disabled(),
+        });
+    }
+    if !client.may_use(grant) {
+        return Err(OAuthError::new(
+            Code::UnauthorizedClient,
+            format!("the client is not registered for the grant type {}", grant.as_str()),
+        ));
+    }
+    let wish = Wish::read(request, &client)?;
+    let asked = Asked { ctx, credentials, client, wish, request };
+    let permit = match grant {
+        GrantType::Password => password::authorise(&asked).await?,
+        GrantType::RefreshToken => refresh_token::authorise(&asked).await?,
+        GrantType::ClientCredentials => client_credentials::authorise(&asked).await?,
+    };
+    issue::issue(ctx, &asked.client, permit)
+}
+
+fn known_grant(name: &str) -> Result<GrantType, OAuthError> {
+    if name.is_empty() {
+        return Err(OAuthError::new(Code::InvalidRequest, "grant_type is missing"));
+    }
+    GrantType::parse(name).ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        let known = GrantType::ALL.map(GrantType::as_str).join(", ");
+        OAuthError::new(Code::UnsupportedGrantType, format!("grant_type {shown:?} is not one of {known}"))
+    })
+}
+
+fn client_disabled() -> OAuthError {
+    OAuthError::new(Code::UnauthorizedClient, "the client is disabled; ask an administrator")
+}
+
+fn missing(parameter: &str) -> OAuthError {
+    OAuthError::new(Code::InvalidRequest, format!("{parameter} is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_grant_is_named_and_a_missing_one_is_no_grant() {
+        assert_eq!(known_grant("password").ok(), Some(GrantType::Password));
+        assert_eq!(known_grant("").unwrap_err().code, Code::InvalidRequest);
+        let unknown = known_grant(&format!("implicit\n{}", "x".repeat(1000))).unwrap_err();
+        assert_eq!(unknown.code, Code::UnsupportedGrantType);
+        assert!(unknown.description.len() < 200 && !unknown.description.contains('\n'), "{}", unknown.description);
+    }
+}

@@ -1,0 +1,163 @@
+//! `refresh_token` (RFC 6749 section 6, RFC 9700 section 4.14): a session goes on. What a presented token does to its
+//! session is [`crate::domain::session::present`]'s to decide and the store's to commit; here is what comes before and
+//! after.
+
+use serde_json::json;
+
+use super::issue::{Permit, Ready};
+use super::{Asked, TokenRequest, missing, wish};
+use crate::context::Context;
+use crate::credentials::Credentials;
+use crate::domain::audit::{Actor, AuditType};
+use crate::domain::client::Client;
+use crate::domain::error::{Code, OAuthError, Reason};
+use crate::domain::meter::Count;
+use crate::domain::scope::{Scope, is_admin};
+use crate::domain::session::{ChainKeys as _, Outcome, Presented, Session, Successor};
+use crate::storage::{Refresh, Refreshed};
+use crate::tokens::refresh::{self, RefreshFault};
+
+/// How many versions of the refresh keys this node may be behind the one that made a token.
+const VERSIONS_BEHIND: u8 = 4;
+
+/// # Errors
+/// `invalid_grant` with the reason; `invalid_scope` or `invalid_target` for more than the session has; 503.
+pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
+    let Asked { ctx, client, wish, request, .. } = asked;
+    let presented = presented(ctx, client, request).await?;
+
+    // More than the session has is refused before the token is presented. A session never changes its scope and
+    // audience, so nothing can come between; and a refusal after the rotation would take the successor away from a
+    // client that only mistyped a scope. (Even then a retry would get it again, but only within the window.) Whatever
+    // else is wrong with the session is left for the presentation to tell, with its effects.
+    if wish.scope.is_some() || !wish.resource.is_empty() {
+        let session = ctx.store.session(presented.session).await?;
+        if let Some(session) = session.filter(|session| session.client_id == client.client_id) {
+            wish.narrowed(&session.scope, &session.audience)?;
+        }
+    }
+
+    let ready = Ready::make(ctx, client).await?;
+    let refreshed = ctx
+        .store
+        .refresh(Refresh {
+            presented,
+            policy: ctx.policy.of(client),
+            now: ready.now,
+            address: Some(request.origin.address().to_string()),
+            horizon: ctx.horizon(),
+        })
+        .await?;
+    let (successor, session) = judge(ctx, refreshed)?;
+
+    let (scope, audience) = wish.narrowed(&session.scope, &session.audience)?;
+    let scope = still_allowed(ctx, client, &session, scope).await?;
+    // Read again: the store may have derived the successor with keys that are newer than those of `ready`.
+    let refresh_token = refresh::encode(&ctx.replica.keys(), &successor).map_err(OAuthError::internal)?;
+    Ok(Permit {
+        ready,
+        subject: session.sub.to_string(),
+        scope,
+        audience,
+        session: Some((session.id, session.auth_time)),
+        refresh_token: Some(refresh_token),
+    })
+}
+
+/// Refuses a disabled client. The reason is told as in every other refusal: to a client with a secret, and to a public
+/// one that presents an authentic token.
+pub(super) async fn client_disabled(
+    ctx: &Context,
+    credentials: &Credentials,
+    client: &Client,
+    request: &TokenRequest,
+) -> OAuthError {
+    match presented(ctx, client, request).await {
+        Err(error) if client.is_public() || error.code != Code::InvalidGrant => error,
+        Ok(_) | Err(_) => {
+            let refused = refuse(ctx, Reason::ClientDisabled);
+            if !credentials.client_failure_is_news(request.origin.address()) {
+                return refused;
+            }
+            let address = Some(request.origin.address().to_string());
+            let actor = Actor { who: client.client_id.to_string(), via: None, address };
+            let event = ctx
+                .audit(AuditType::RefreshRefused, actor)
+                .about_client(&client.client_id)
+                .detail(json!({ "reason": Reason::ClientDisabled.as_str() }));
+            match ctx.store.record(vec![event]).await {
+                Ok(()) => refused,
+                Err(error) => error.into(),
+            }
+        }
+    }
+}
+
+/// The authentic token of the request. One that is garbled, cut off or forged ends here, before any database.
+async fn presented(ctx: &Context, client: &Client, request: &TokenRequest) -> Result<Presented, OAuthError> {
+    let text = request.refresh_token.as_ref().ok_or_else(|| missing("refresh_token"))?.expose();
+    let keys = ctx.replica.keys();
+    let fault = match refresh::parse(&keys, text, &client.client_id) {
+        Ok(presented) => return Ok(presented),
+        Err(fault) => fault,
+    };
+    // Another node may have made a newer version of the keys a moment ago. Only the next few are looked for, so that a
+    // token that is noise does not reach the database.
+    if let RefreshFault::UnknownVersion(version) = fault
+        && (1..=VERSIONS_BEHIND).contains(&version.wrapping_sub(keys.current_version()))
+    {
+        ctx.replica.look_again().await?;
+        if let Ok(presented) = refresh::parse(&ctx.replica.keys(), text, &client.client_id) {
+            return Ok(presented);
+        }
+    }
+    let refused = refuse(ctx, Reason::UnknownSession);
+    // Whoever has neither a secret nor an authentic token gets no word for programs.
+    Err(if client.is_public() { OAuthError { reason: None, ..refused } } else { refused })
+}
+
+/// The refresh token to answer with and its session, or the refusal. Counts what happened.
+fn judge(ctx: &Context, refreshed: Refreshed) -> Result<(Successor, Session), OAuthError> {
+    if refreshed.pattern {
+        ctx.meter.count(Count::RetryPattern);
+    }
+    let successor = match refreshed.outcome {
+        Outcome::Rotated(successor) => {
+            ctx.meter.count(Count::RefreshRotated);
+            successor
+        }
+        Outcome::Healed { successor, .. } => {
+            ctx.meter.count(Count::RefreshHealed);
+            successor
+        }
+        Outcome::RetryOfParent { successor, late } => {
+            ctx.meter.count(Count::RefreshRetried { late });
+            successor
+        }
+        Outcome::Kept(successor) => successor,
+        Outcome::Replayed { .. } => {
+            ctx.meter.count(Count::RefreshReused);
+            return Err(OAuthError::refused(Reason::ReusedAfterWindow));
+        }
+        Outcome::Refused(refusal) => return Err(refuse(ctx, refusal.public())),
+    };
+    let session = refreshed.session.ok_or_else(|| OAuthError::internal("a session was renewed that there is not"))?;
+    Ok((successor, session))
+}
+
+fn refuse(ctx: &Context, reason: Reason) -> OAuthError {
+    ctx.meter.count(Count::RefreshRefused(reason));
+    OAuthError::refused(reason)
+}
+
+/// A session outlives changes to its client and its user: what they have lost since, its next token has lost too.
+async fn still_allowed(ctx: &Context, client: &Client, session: &Session, scope: Scope) -> Result<Scope, OAuthError> {
+    let scope = wish::still_held(&scope, &client.scope);
+    if !scope.iter().any(is_admin) {
+        return Ok(scope);
+    }
+    let user = ctx.store.user(&session.sub).await?;
+    let held = user.map(|user| user.admin_scopes).unwrap_or_default();
+    let administration = wish::still_held(&scope.only_admin(), &held);
+    Ok(scope.filtered(|token| !is_admin(token) || administration.contains(token)))
+}
