@@ -109,7 +109,7 @@ async fn reserve(
     subjects.extend(address.map(|address| throttle.address(address)));
     let (mut retry_after, announce) = match throttle.reserve(&subjects).await {
         Ok(attempt) => return Ok(attempt),
-        Err(Denied::Overloaded) => return Err(queue_full()),
+        Err(Denied::Overloaded) => return Err(overloaded(ctx)),
         Err(Denied::Throttled { retry_after, announce }) => (retry_after, announce),
     };
 
@@ -121,7 +121,7 @@ async fn reserve(
     {
         match throttle.reserve(&[throttle.known_address(key, address)]).await {
             Ok(attempt) => return Ok(attempt),
-            Err(Denied::Overloaded) => return Err(queue_full()),
+            Err(Denied::Overloaded) => return Err(overloaded(ctx)),
             Err(Denied::Throttled { retry_after: own, .. }) => retry_after = own,
         }
     }
@@ -136,6 +136,12 @@ async fn reserve(
     let seconds = retry_after.as_secs();
     let text = format!("too many failed logins; try again in {seconds} s");
     Err(OAuthError::new(Code::TooManyRequests, text).retry_after(retry_after))
+}
+
+/// Too many attempts wait for the outcome of others.
+fn overloaded(ctx: &Context) -> OAuthError {
+    ctx.meter.count(Count::PasswordQueueFull);
+    queue_full()
 }
 
 /// Whether the user has logged in from the address lately. Asked of the database for unknown users too, so that the

@@ -10,6 +10,7 @@ mod password;
 mod refresh_token;
 mod wish;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::client_auth::{ClientClaim, authenticate};
@@ -38,7 +39,6 @@ pub struct TokenRequest {
 }
 
 /// The answer of RFC 6749 section 5.1; its `token_type` is always `Bearer`.
-#[derive(Debug)]
 pub struct TokenResponse {
     pub access_token: String,
     /// Seconds: exactly `exp` less `iat` of the access token.
@@ -47,6 +47,16 @@ pub struct TokenResponse {
     pub refresh_token: Option<SecretText>,
     /// What the access token is good for, told even where it is just what was asked for.
     pub scope: Scope,
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("expires_in", &self.expires_in)
+            .field("refresh_token", &self.refresh_token)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a grant works with: the shared phases have judged all of it.

@@ -150,7 +150,8 @@ fn refuse(ctx: &Context, reason: Reason) -> OAuthError {
     OAuthError::refused(reason)
 }
 
-/// A session outlives changes to its client and its user: what they have lost since, its next token has lost too.
+/// A session outlives changes to its client and its user: what they have lost since, its next token has lost too. Should the
+/// database fail here, after the rotation, the client's retry is answered with the very same successor.
 async fn still_allowed(ctx: &Context, client: &Client, session: &Session, scope: Scope) -> Result<Scope, OAuthError> {
     let scope = wish::still_held(&scope, &client.scope);
     if !scope.iter().any(is_admin) {
