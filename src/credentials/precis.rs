@@ -12,7 +12,8 @@ use crate::domain::secret::SecretText;
 /// The longest username and the longest password, in bytes of UTF-8, before and after preparation.
 pub const LONGEST: usize = 1024;
 
-/// Rules are applied again until the text stays the same, this often at most (RFC 8265 section 3.3.2).
+/// Rules are applied again until the text stays the same, this often at most (RFC 8264 section 7). Once is not enough:
+/// U+0387 may be in a password, and becomes U+00B7, which may not stand alone.
 const ROUNDS: usize = 4;
 
 /// The text cannot be a username.
@@ -79,13 +80,20 @@ pub fn prepare_password(password: &str) -> Result<SecretText, NotAPassword> {
     if password.len() > LONGEST {
         return Err(NotAPassword::TooLong);
     }
-    let prepared = OpaqueString::enforce(password).map_err(|_| NotAPassword::Character)?;
-    // Owned at once, so that the copy that preparation may have made is wiped too.
-    let prepared = SecretText::new(prepared);
-    if prepared.expose().len() > LONGEST {
-        return Err(NotAPassword::TooLong);
+    let mut text = SecretText::new(password);
+    for _ in 0..ROUNDS {
+        // Owned at once, so that whatever preparation copied is wiped too.
+        let enforced = OpaqueString::enforce(text.expose()).map_err(|_| NotAPassword::Character)?;
+        let enforced = SecretText::new(enforced);
+        if enforced.expose().len() > LONGEST {
+            return Err(NotAPassword::TooLong);
+        }
+        if enforced == text {
+            return Ok(text);
+        }
+        text = enforced;
     }
-    Ok(prepared)
+    Err(NotAPassword::Character)
 }
 
 #[cfg(test)]
@@ -118,6 +126,7 @@ mod tests {
         assert_eq!(prepare_password(""), Err(NotAPassword::Empty));
         assert_eq!(prepare_password("tab\there"), Err(NotAPassword::Character));
         assert_eq!(prepare_password(&"a".repeat(1025)), Err(NotAPassword::TooLong));
+        assert_eq!(prepare_password("\u{387}"), Err(NotAPassword::Character), "it would become another refused one");
     }
 
     #[test]
