@@ -85,7 +85,8 @@ fn header_value(headers: &HeaderMap) -> Option<SecretText> {
 
 /// The names of the schemes in the documents.
 const CLIENT_SCHEME: &str = "clientBasic";
-const TOKEN_SCHEME: &str = "latchkey";
+const LOGIN_SCHEME: &str = "latchkey";
+const TOKEN_SCHEME: &str = "accessToken";
 
 /// Where the schemes get their tokens; the document's issuer is put in front of it.
 pub const TOKEN_PATH: &str = "/oauth2/token";
@@ -101,6 +102,27 @@ const NO_SCHEME: MetaSecurityScheme = MetaSecurityScheme {
     openid_connect_url: None,
 };
 
+fn login_scheme() -> MetaSecurityScheme {
+    let flow = || MetaOAuthFlow {
+        authorization_url: None,
+        token_url: Some(TOKEN_PATH),
+        refresh_url: Some(TOKEN_PATH),
+        scopes: AdminScope::meta(),
+    };
+    let flows = MetaOAuthFlows {
+        implicit: None,
+        password: Some(flow()),
+        client_credentials: Some(flow()),
+        authorization_code: None,
+    };
+    MetaSecurityScheme {
+        ty: "oauth2",
+        description: Some("An access token of Latchkey's own, by a client's or a user's login"),
+        flows: Some(flows),
+        ..NO_SCHEME
+    }
+}
+
 impl<'a> ApiExtractor<'a> for ClientAuthorization {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
@@ -115,6 +137,8 @@ impl<'a> ApiExtractor<'a> for ClientAuthorization {
             ..NO_SCHEME
         };
         registry.create_security_scheme(CLIENT_SCHEME, scheme);
+        // So that a login can be tried from the documentation page.
+        registry.create_security_scheme(LOGIN_SCHEME, login_scheme());
     }
 
     fn security_schemes() -> Vec<&'static str> {
@@ -138,29 +162,19 @@ impl<'a> ApiExtractor<'a> for Bearer {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        let flow = || MetaOAuthFlow {
-            authorization_url: None,
-            token_url: Some(TOKEN_PATH),
-            refresh_url: Some(TOKEN_PATH),
-            scopes: AdminScope::meta(),
-        };
-        let flows = MetaOAuthFlows {
-            implicit: None,
-            password: Some(flow()),
-            client_credentials: Some(flow()),
-            authorization_code: None,
-        };
         let scheme = MetaSecurityScheme {
-            ty: "oauth2",
-            description: Some("An access token of Latchkey's own, by a client's or a user's login"),
-            flows: Some(flows),
+            ty: "http",
+            scheme: Some("bearer"),
+            bearer_format: Some("JWT"),
+            description: Some("An access token of Latchkey's own, pasted in"),
             ..NO_SCHEME
         };
+        registry.create_security_scheme(LOGIN_SCHEME, login_scheme());
         registry.create_security_scheme(TOKEN_SCHEME, scheme);
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![TOKEN_SCHEME]
+        vec![LOGIN_SCHEME, TOKEN_SCHEME]
     }
 
     async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {

@@ -77,6 +77,10 @@ answers! {
     OpenAnswers, OpenFailure: [500, 503];
     /// An administrative list.
     ListAnswers, ListFailure: [400, 401, 403, 500, 503];
+    /// A probe.
+    HealthAnswers, HealthFailure: [503];
+    /// The metrics.
+    MetricsAnswers, MetricsFailure: [401, 403, 500, 503];
     /// One administrative thing, read or deleted.
     ItemAnswers, ItemFailure: [401, 403, 404, 500, 503];
     /// An administrative thing made from a body.

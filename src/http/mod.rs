@@ -1,14 +1,247 @@
 //! HTTP, thin: operations that fill in a use case's request and render its answer.
+//!
+//! One `OpenApi` struct per topic holds the program and calls the use cases; [`frame`] puts around all of them what
+//! holds for every request; [`error`] alone knows status codes; [`server`] is the accept loop. The issuer's path, where
+//! it has one, goes before every path here.
 
 pub mod authorization;
 pub mod body;
 pub mod cors;
+mod docs;
+pub mod document;
 pub mod error;
 pub mod form;
 pub mod frame;
+mod health;
+mod metrics;
+mod oauth;
 pub mod origin;
+pub mod payload;
 mod rate;
 mod request_id;
 pub mod routes;
 pub mod server;
 mod socket;
+mod well_known;
+
+use std::sync::Arc;
+
+use poem::endpoint::make_sync;
+use poem::http::{Method, header};
+use poem::{IntoEndpoint as _, Response, Route};
+use poem_openapi::{OpenApi, OpenApiService};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use self::body::BodyLimits;
+use self::cors::AllowedOrigins;
+use self::docs::Shown;
+use self::document::{Document, document};
+use self::frame::{BODY_TIME, Frame, FrameParts};
+use self::health::HealthApi;
+use self::metrics::MetricsApi;
+use self::oauth::OAuthApi;
+use self::rate::Gate;
+use self::request_id::RequestIds;
+use self::routes::{CrossOrigin, RouteTable};
+use self::server::Limits;
+use self::well_known::{METADATA_CACHE, WellKnownApi, metadata_json};
+use crate::app::App;
+
+const PUBLIC: Shown<'static> = Shown { name: "Latchkey", url: "openapi.json" };
+const ADMIN: Shown<'static> = Shown { name: "Latchkey admin", url: "admin/openapi.json" };
+
+const PUBLIC_TEXT: &str = "Log in, renew, verify and revoke. Errors are `{\"error\",\"error_description\"}` with the \
+                           codes of the RFCs; programs read `error`, and `reason` where a refresh is refused.";
+const ADMIN_TEXT: &str = "Keys, clients, users, sessions and the audit trail. Calls carry an access token of Latchkey's \
+                          own with an `admin` scope; the built-in client `latchkey-admin` gets one by \
+                          `client_credentials`.";
+
+type PublicApi = (OAuthApi, WellKnownApi, HealthApi);
+type AdminApi = (MetricsApi, ());
+
+/// Serves until `shutdown` resolves and requests under way are answered. With an admin listener, operators' paths are
+/// served there and nowhere else.
+pub async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let limits = Limits::default();
+    let Some(admin_listener) = admin_listener else {
+        let all = Site::new(&app).shared();
+        return server::serve(listener, Arc::new(all), limits, shutdown).await;
+    };
+    let (public, admin) = (Site::new(&app).public(), Site::new(&app).admin());
+    let stop = watch::Sender::new(());
+    let stopped = || {
+        let mut stop = stop.subscribe();
+        async move {
+            // An error says that the sender is gone, which means the same.
+            let _ = stop.changed().await;
+        }
+    };
+    let (public_stop, admin_stop) = (stopped(), stopped());
+    tokio::join!(
+        server::serve(listener, Arc::new(public), limits, public_stop),
+        server::serve(admin_listener, Arc::new(admin), limits, admin_stop),
+        async {
+            shutdown.await;
+            stop.send_replace(());
+        },
+    );
+}
+
+/// The documents that `openapi/` holds, by file stem.
+pub fn documents(issuer: &str) -> [(&'static str, Document); 2] {
+    [("public", public_document(issuer)), ("admin", admin_document(issuer))]
+}
+
+fn public_document(server: &str) -> Document {
+    document::<PublicApi>("Latchkey", PUBLIC_TEXT, server)
+}
+
+fn admin_document(server: &str) -> Document {
+    document::<AdminApi>("Latchkey admin", ADMIN_TEXT, server)
+}
+
+/// What one listener serves, while it is put together.
+struct Site<'a> {
+    app: &'a Arc<App>,
+    /// The issuer's path: empty, or `/` and more, without a slash at its end.
+    prefix: &'a str,
+    route: Route,
+    table: RouteTable,
+}
+
+impl<'a> Site<'a> {
+    fn new(app: &'a Arc<App>) -> Self {
+        let prefix = path_of(&app.settings.server.issuer);
+        Self { app, prefix, route: Route::new(), table: RouteTable::default() }
+    }
+
+    /// Everything on one listener.
+    fn shared(self) -> Frame<Route> {
+        let issuer = &self.app.settings.server.issuer;
+        let (public, admin) = (public_document(issuer), admin_document(issuer));
+        let api = (public_api(self.app), admin_api(self.app, false));
+        self.api(api)
+            .inserted_metadata()
+            .document(PUBLIC, public)
+            .document(ADMIN, admin)
+            .pages(&[PUBLIC, ADMIN])
+            .framed()
+    }
+
+    /// What everyone may reach, where operators have a listener of their own.
+    fn public(self) -> Frame<Route> {
+        let document = public_document(&self.app.settings.server.issuer);
+        let api = public_api(self.app);
+        self.api(api).inserted_metadata().document(PUBLIC, document).pages(&[PUBLIC]).framed()
+    }
+
+    /// What operators reach on their own listener: the token endpoint as well, for nothing works without a token. Its
+    /// URL is theirs to know, so the document names paths alone.
+    fn admin(self) -> Frame<Route> {
+        let document = admin_document(self.prefix);
+        let tokens = OAuthApi { app: Arc::clone(self.app) };
+        let api = (tokens, HealthApi::new(Arc::clone(self.app)), admin_api(self.app, true));
+        self.api(api).document(ADMIN, document).pages(&[ADMIN]).framed()
+    }
+
+    fn api<T: OpenApi + 'static>(mut self, api: T) -> Self {
+        self.table.add_api::<T>(self.prefix, cross_origin);
+        // The service's title and version are seen in documents alone, which are made elsewhere.
+        let service = OpenApiService::new(api, "", "");
+        let at = if self.prefix.is_empty() { "/" } else { self.prefix };
+        self.route = self.route.nest(at, service.into_endpoint());
+        self
+    }
+
+    /// RFC 8414 section 3.1: the well-known name goes between the host and the issuer's path.
+    fn inserted_metadata(mut self) -> Self {
+        if !self.prefix.is_empty() {
+            let path = format!("/.well-known/oauth-authorization-server{}", self.prefix);
+            let metadata = metadata_json(self.app);
+            let endpoint = make_sync(move |_| {
+                Response::builder()
+                    .content_type("application/json")
+                    .header(header::CACHE_CONTROL, METADATA_CACHE)
+                    .body(metadata.clone())
+            });
+            self.table.add(&path, &[Method::GET], CrossOrigin::Anyone);
+            self.route = self.route.at(path, poem::get(endpoint));
+        }
+        self
+    }
+
+    fn document(mut self, shown: Shown<'_>, document: Document) -> Self {
+        let path = format!("{}/{}", self.prefix, shown.url);
+        self.route = docs::mount_document(self.route, &mut self.table, &path, document);
+        self
+    }
+
+    fn pages(mut self, shown: &'static [Shown<'static>]) -> Self {
+        self.route = docs::mount(self.route, &mut self.table, self.prefix, shown);
+        self
+    }
+
+    fn framed(self) -> Frame<Route> {
+        let server = &self.app.settings.server;
+        let context = &self.app.context;
+        let parts = FrameParts {
+            routes: self.table,
+            trusted_proxies: server.trusted_proxies.clone(),
+            body: BodyLimits { size: server.max_body, time: BODY_TIME },
+            gate: server.rate_limit.as_ref().and_then(Gate::new),
+            origins: AllowedOrigins::new(Arc::clone(&context.replica) as _),
+            ids: RequestIds::new(context.entropy.as_ref()),
+            clock: Arc::clone(&context.clock),
+            metrics: Arc::clone(&self.app.metrics),
+        };
+        Frame::new(self.route, parts)
+    }
+}
+
+fn public_api(app: &Arc<App>) -> PublicApi {
+    let shared = || Arc::clone(app);
+    (OAuthApi { app: shared() }, WellKnownApi::new(shared()), HealthApi::new(shared()))
+}
+
+/// `open_metrics` where only operators reach the listener.
+fn admin_api(app: &Arc<App>, open_metrics: bool) -> AdminApi {
+    (MetricsApi { app: Arc::clone(app), open: open_metrics }, ())
+}
+
+/// Which answers pages of other origins may read.
+fn cross_origin(path: &str) -> CrossOrigin {
+    match path {
+        "/oauth2/token" | "/oauth2/revoke" => CrossOrigin::Clients,
+        path if path.starts_with("/.well-known/") => CrossOrigin::Anyone,
+        _ => CrossOrigin::Never,
+    }
+}
+
+/// The path of a URL, without a slash at its end.
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |at| after_scheme[at..].trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuers_path_is_what_follows_its_host() {
+        for (issuer, path) in [
+            ("https://id.example", ""),
+            ("https://id.example/", ""),
+            ("https://id.example/tenants/a", "/tenants/a"),
+            ("http://127.0.0.1:8420/auth/", "/auth"),
+        ] {
+            assert_eq!(path_of(issuer), path);
+        }
+    }
+}

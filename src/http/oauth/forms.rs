@@ -1,0 +1,122 @@
+//! The forms of the endpoints that clients call, as they are read and as they are documented.
+
+use poem_openapi::{Enum, Object};
+
+use crate::client_auth::ClientClaim;
+use crate::domain::error::OAuthError;
+use crate::domain::secret::SecretText;
+use crate::http::authorization::ClientAuthorization;
+use crate::http::form::{Fields, FormRequest};
+
+/// What the form says of who the client is.
+pub struct NamedClient {
+    pub client_id: Option<String>,
+    client_secret: Option<SecretText>,
+}
+
+impl NamedClient {
+    fn read(fields: &mut Fields) -> Self {
+        Self { client_id: fields.take_text("client_id"), client_secret: fields.take("client_secret") }
+    }
+
+    /// Everything the request says of who the client is; whether that is enough is `client_auth`'s business.
+    pub fn claim(self, authorization: ClientAuthorization) -> ClientClaim {
+        ClientClaim {
+            authorization: authorization.0.map(|value| value.expose().to_owned()),
+            client_id: self.client_id,
+            client_secret: self.client_secret,
+        }
+    }
+}
+
+/// The token request as it is read.
+pub struct TokenForm {
+    pub grant_type: String,
+    pub client: NamedClient,
+    pub username: Option<String>,
+    pub password: Option<SecretText>,
+    pub refresh_token: Option<SecretText>,
+    pub scope: Option<String>,
+    pub resource: Vec<String>,
+}
+
+impl FormRequest for TokenForm {
+    type Document = TokenRequest;
+
+    const REPEATABLE: &'static [&'static str] = &["resource"];
+
+    fn read(mut fields: Fields) -> Result<Self, OAuthError> {
+        Ok(Self {
+            grant_type: fields.require("grant_type")?.expose().to_owned(),
+            client: NamedClient::read(&mut fields),
+            username: fields.take_text("username"),
+            password: fields.take("password"),
+            refresh_token: fields.take("refresh_token"),
+            scope: fields.take_text("scope"),
+            resource: fields.take_all("resource"),
+        })
+    }
+}
+
+/// What introspection and revocation take.
+pub struct TokenInQuestion {
+    pub client: NamedClient,
+    pub token: SecretText,
+}
+
+impl FormRequest for TokenInQuestion {
+    type Document = TokenQuestion;
+
+    fn read(mut fields: Fields) -> Result<Self, OAuthError> {
+        Ok(Self { client: NamedClient::read(&mut fields), token: fields.require("token")? })
+    }
+}
+
+/// How the token is asked for.
+#[derive(Debug, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum GrantTypeName {
+    /// With a user's name and password; for first-party clients that are registered for it.
+    Password,
+    /// With a refresh token.
+    RefreshToken,
+    /// In the client's own name.
+    ClientCredentials,
+}
+
+/// The token request of RFC 6749 sections 4.3.2, 4.4.2 and 6, as one flat form: which fields count depends on
+/// `grant_type`. An empty field counts as absent, an unknown one is ignored, a repeated one is refused.
+#[derive(Debug, Object)]
+pub struct TokenRequest {
+    /// Decides which of the other fields count.
+    pub grant_type: GrantTypeName,
+    /// The user's name, for `password`.
+    pub username: Option<String>,
+    /// The user's password, for `password`.
+    #[oai(validator(max_length = 1024))]
+    pub password: Option<String>,
+    /// The refresh token, for `refresh_token`. A retry with the same one within the retry window gets the same answer.
+    pub refresh_token: Option<String>,
+    /// Space-separated; all scopes of the client where it is left out, `admin*` excepted. On a refresh it narrows
+    /// this one access token.
+    pub scope: Option<String>,
+    /// RFC 8707: for whom the access token is meant, within the client's `audience`. May come more than once.
+    pub resource: Option<Vec<String>>,
+    /// For public clients and `client_secret_post`.
+    pub client_id: Option<String>,
+    /// For `client_secret_post`.
+    pub client_secret: Option<String>,
+}
+
+/// The request of RFC 7662 section 2.1 and RFC 7009 section 2.1.
+#[derive(Debug, Object)]
+pub struct TokenQuestion {
+    /// An access token or a refresh token.
+    pub token: String,
+    /// Taken and not needed: the two kinds look different.
+    pub token_type_hint: Option<String>,
+    /// For public clients and `client_secret_post`.
+    pub client_id: Option<String>,
+    /// For `client_secret_post`.
+    pub client_secret: Option<String>,
+}
