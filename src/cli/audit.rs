@@ -18,7 +18,7 @@ pub(super) enum Action {
         sub: Option<String>,
         /// Only those about this client
         #[arg(long, value_name = "ID")]
-        of_client: Option<String>,
+        client_id: Option<String>,
         /// Go on behind this cursor, in the given order
         #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
@@ -40,7 +40,7 @@ pub(super) enum Order {
 }
 
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
-    let Action::List { kind, sub, of_client, after, order, limit, remote } = action;
+    let Action::List { kind, sub, client_id, after, order, limit, remote } = action;
     let server = Remote::connect(&remote, || Ok(globals.load()?.settings), "admin:audit:read").await?;
     // A cursor belongs to an order, so with one and no order given the API's own, oldest first, is meant.
     let is_latest = order.is_none() && after.is_none();
@@ -49,7 +49,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         ("order", Some(direction)),
         ("type", kind.as_deref()),
         ("sub", sub.as_deref()),
-        ("client_id", of_client.as_deref()),
+        ("client_id", client_id.as_deref()),
     ];
     let query: Vec<(&str, &str)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let mut listed = server.list_after(&["audit"], &query, (limit > 0).then_some(limit), after).await?;

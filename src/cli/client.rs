@@ -20,8 +20,8 @@ pub(super) enum Action {
     /// Register a client; its secret is shown once
     Add {
         /// Its client_id [default: made up by the server]
-        #[arg(long)]
-        id: Option<String>,
+        #[arg(long, visible_alias = "id", value_name = "ID")]
+        client_id: Option<String>,
         #[command(flatten)]
         fields: Box<Fields>,
         #[command(flatten)]
@@ -34,13 +34,15 @@ pub(super) enum Action {
     },
     /// Show one client
     Show {
-        client_id: String,
+        #[arg(value_name = "CLIENT_ID")]
+        client: String,
         #[command(flatten)]
         remote: RemoteArgs,
     },
     /// Change what is named and leave the rest
     Update {
-        client_id: String,
+        #[arg(value_name = "CLIENT_ID")]
+        client: String,
         #[command(flatten)]
         fields: Box<Fields>,
         /// Take it into service again
@@ -51,13 +53,15 @@ pub(super) enum Action {
     },
     /// Remove a client and end its sessions
     Delete {
-        client_id: String,
+        #[arg(value_name = "CLIENT_ID")]
+        client: String,
         #[command(flatten)]
         remote: RemoteArgs,
     },
     /// Make a new secret, shown once; the old one stays good for the overlap
     Secret {
-        client_id: String,
+        #[arg(value_name = "CLIENT_ID")]
+        client: String,
         /// How long the old secret stays good, such as 24h; 0s ends it now [default: 24h]
         #[arg(long, value_name = "SPAN")]
         overlap: Option<String>,
@@ -171,10 +175,10 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
     let connect =
         async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
-        Action::Add { id, fields, remote } => {
+        Action::Add { client_id, fields, remote } => {
             let mut body = fields.body()?;
-            if let Some(id) = id {
-                body.insert("client_id".into(), id.into());
+            if let Some(client_id) = client_id {
+                body.insert("client_id".into(), client_id.into());
             }
             let server = connect(&remote, WRITE).await?;
             let made = server.call(Method::POST, &["clients"], Some(&Value::Object(body))).await?;
@@ -194,11 +198,11 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             ];
             print_list(listed, &columns, &remote)?;
         }
-        Action::Show { client_id, remote } => {
+        Action::Show { client, remote } => {
             let server = connect(&remote, READ).await?;
-            print_object(&server.call(Method::GET, &["clients", &client_id], None).await?, &remote)?;
+            print_object(&server.call(Method::GET, &["clients", &client], None).await?, &remote)?;
         }
-        Action::Update { client_id, fields, enable, remote } => {
+        Action::Update { client, fields, enable, remote } => {
             let mut body = fields.body()?;
             if enable {
                 body.insert("disabled".into(), Value::Bool(false));
@@ -207,21 +211,21 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
                 return Err(Failure::Unusable("nothing to change was named; see --help".into()));
             }
             let server = connect(&remote, WRITE).await?;
-            let path = ["clients", client_id.as_str()];
+            let path = ["clients", client.as_str()];
             print_object(&server.call(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
         }
-        Action::Delete { client_id, remote } => {
+        Action::Delete { client, remote } => {
             let server = connect(&remote, WRITE).await?;
-            server.call(Method::DELETE, &["clients", &client_id], None).await?;
-            note(format_args!("{client_id} is gone, its sessions have ended"));
+            server.call(Method::DELETE, &["clients", &client], None).await?;
+            note(format_args!("{client} is gone, its sessions have ended"));
         }
-        Action::Secret { client_id, overlap, remote } => {
+        Action::Secret { client, overlap, remote } => {
             let mut body = Map::new();
             if let Some(overlap) = overlap {
                 body.insert("overlap".into(), overlap.into());
             }
             let server = connect(&remote, WRITE).await?;
-            let path = ["clients", client_id.as_str(), "secret"];
+            let path = ["clients", client.as_str(), "secret"];
             let made = server.call(Method::POST, &path, Some(&Value::Object(body))).await?;
             print_object(&made, &remote)?;
             tell_secret(&made);

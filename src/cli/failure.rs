@@ -5,7 +5,9 @@ use std::io;
 use std::process::ExitCode;
 
 use super::output::{Style, note};
+use crate::app::StartError;
 use crate::config::Faults;
+use crate::storage::OpenError;
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -83,5 +85,27 @@ impl From<Faults> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::ReaderLeft } else { Self::failed(error) }
+    }
+}
+
+/// The program does not start: 2 where an operator must change something first, 1 where trying again may do.
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let is_unusable = match &error {
+            StartError::Storage(error) => matches!(
+                error,
+                OpenError::Url(_)
+                    | OpenError::Create { .. }
+                    | OpenError::Locked { .. }
+                    | OpenError::Lock { .. }
+                    | OpenError::Newer { .. }
+            ),
+            StartError::MasterKey(_)
+            | StartError::MasterKeyFile { .. }
+            | StartError::BootstrapUnreadable { .. }
+            | StartError::Bootstrap { .. } => true,
+            StartError::Replica(_) | StartError::Store(_) | StartError::UseCase(_) => false,
+        };
+        if is_unusable { Self::Unusable(error.to_string()) } else { Self::failed(error) }
     }
 }

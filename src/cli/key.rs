@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::json;
 
 use super::Globals;
 use super::failure::Result;
-use super::input;
 use super::remote::{Remote, RemoteArgs, print_list, print_object};
+use super::{input, offline};
 
 const READ: &str = "admin:keys:read";
 const WRITE: &str = "admin:keys";
@@ -25,7 +25,7 @@ pub(super) enum Action {
     Rotate {
         /// Which keys: ES256, RS256, or refresh for those of refresh tokens
         #[arg(long, value_name = "ALG")]
-        alg: Option<String>,
+        alg: String,
         /// planned waits until every verifier has seen the standby; now does not wait; compromise goes ahead at once
         /// and makes every token of the lost key inactive
         #[arg(long, value_enum, default_value_t = Mode::Planned)]
@@ -49,6 +49,11 @@ pub(super) enum Action {
         #[command(flatten)]
         remote: RemoteArgs,
     },
+    /// Seal every key under another master key, with the server stopped
+    ///
+    /// Where the master key is master.key in keys.directory, a new one is drawn. Where the settings give it, give the
+    /// new one there first, and the old one in keys.previous_master_keys.
+    RotateMaster,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,25 +82,21 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             print_list(server.list(&["keys"], &[], None).await?, &columns, &remote)?;
         }
         Action::Rotate { alg, mode, kid, force, dry_run, remote } => {
-            let mut body = Map::new();
-            for (name, value) in [("alg", alg), ("kid", kid)] {
-                if let Some(value) = value {
-                    body.insert(name.into(), value.into());
-                }
-            }
             let mode = mode.to_possible_value().map(|value| value.get_name().to_owned());
-            body.insert("mode".into(), mode.into());
-            body.insert("force".into(), force.into());
-            body.insert("dry_run".into(), dry_run.into());
+            let mut body = json!({ "alg": alg, "mode": mode, "force": force, "dry_run": dry_run });
+            if let Some(kid) = kid {
+                body["kid"] = kid.into();
+            }
             let server = connect(&remote, WRITE).await?;
-            print_object(&server.call(Method::POST, &["keys", "rotate"], Some(&Value::Object(body))).await?, &remote)?;
+            print_object(&server.call(Method::POST, &["keys", "rotate"], Some(&body)).await?, &remote)?;
         }
         Action::Import { pem, remote } => {
             let pem = input::text_from(&pem)?;
-            let body = serde_json::json!({ "pem": pem.as_str() });
+            let body = json!({ "pem": pem.as_str() });
             let server = connect(&remote, WRITE).await?;
             print_object(&server.call(Method::POST, &["keys", "import"], Some(&body)).await?, &remote)?;
         }
+        Action::RotateMaster => offline::rotate_master(globals).await?,
     }
     Ok(())
 }

@@ -7,9 +7,11 @@
 mod audit;
 mod client;
 mod config;
+mod doctor;
 mod failure;
 mod input;
 mod key;
+mod offline;
 mod output;
 mod remote;
 mod session;
@@ -72,6 +74,13 @@ enum Command {
     /// Read the audit trail
     #[command(subcommand)]
     Audit(audit::Action),
+    /// Help yourself when nobody can administer any more
+    #[command(subcommand)]
+    Admin(offline::Admin),
+    /// Create or migrate the database, and nothing else
+    Migrate,
+    /// Explain unsafe settings, and look at clock, keys, database and issuer
+    Doctor,
 }
 
 /// Parses the arguments, does what they say, and answers with the exit status.
@@ -111,6 +120,9 @@ fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
         Command::Key(action) => wait(key::run(action, &globals)),
         Command::Session(action) => wait(session::run(action, &globals)),
         Command::Audit(action) => wait(audit::run(action, &globals)),
+        Command::Admin(offline::Admin::Recover) => wait(offline::recover(&globals)),
+        Command::Migrate => wait(offline::migrate(&globals)),
+        Command::Doctor => wait(doctor::run(&globals)),
     }
 }
 

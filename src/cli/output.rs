@@ -25,7 +25,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// No mark-up at all.
+    #[cfg(test)]
     pub const PLAIN: Self = Self { colored: false };
 
     /// Colours on standard output where it is a terminal and `NO_COLOR` is unset.

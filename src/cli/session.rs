@@ -20,7 +20,7 @@ pub(super) enum Action {
         sub: Option<String>,
         /// Only those opened by this client
         #[arg(long, value_name = "ID")]
-        of_client: Option<String>,
+        client_id: Option<String>,
         /// At most so many; 0 lists all
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
@@ -45,9 +45,9 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
     let connect =
         async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
-        Action::List { sub, of_client, limit, remote } => {
+        Action::List { sub, client_id, limit, remote } => {
             let server = connect(&remote, READ).await?;
-            let asked = [("sub", sub.as_deref()), ("client_id", of_client.as_deref())];
+            let asked = [("sub", sub.as_deref()), ("client_id", client_id.as_deref())];
             let query: Vec<(&str, &str)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let columns = [
                 ("SESSION", "sid"),

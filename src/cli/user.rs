@@ -85,9 +85,9 @@ pub(super) struct Fields {
     /// An OpenID Connect standard claim, such as email=alice@example.com; the value may be JSON
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_claim)]
     claims: Vec<(String, Value)>,
-    /// Admin scopes the user's tokens may carry, separated by spaces
-    #[arg(long, value_name = "SCOPE")]
-    admin_scopes: Option<String>,
+    /// An admin scope that the user's tokens may carry; several by commas, none by an empty text
+    #[arg(long = "admin-scope", value_name = "SCOPE", value_delimiter = ',')]
+    admin_scopes: Option<Vec<String>>,
     /// Keep the user from logging in
     #[arg(long)]
     disable: bool,
@@ -111,7 +111,8 @@ impl Fields {
         let mut body = input::json_object(self.json_body.as_deref())?;
         body.extend(self.claims.iter().cloned());
         if let Some(scopes) = &self.admin_scopes {
-            body.insert("admin_scopes".into(), scopes.as_str().into());
+            let named: Vec<&str> = scopes.iter().map(String::as_str).filter(|scope| !scope.is_empty()).collect();
+            body.insert("admin_scopes".into(), named.into());
         }
         if self.disable {
             body.insert("disabled".into(), Value::Bool(true));

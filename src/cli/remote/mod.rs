@@ -36,8 +36,8 @@ pub struct RemoteArgs {
     admin_server: Option<String>,
 
     /// The client to act as [default: LATCHKEY_CLIENT_ID, else latchkey-admin]
-    #[arg(long, value_name = "ID", help_heading = "Server")]
-    client_id: Option<String>,
+    #[arg(long = "as", value_name = "CLIENT_ID", help_heading = "Server")]
+    acting: Option<String>,
 
     /// File holding the client's secret [default: LATCHKEY_CLIENT_SECRET, else a prompt]
     #[arg(long, value_name = "FILE", help_heading = "Server")]
@@ -71,7 +71,7 @@ impl Remote {
     /// There is no secret, no server, or the server refuses; 2 or 1 as exit status.
     pub async fn connect(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>, scope: &str) -> Result<Self> {
         let (server, admin) = bases(args, settings)?;
-        let client_id = args.client_id.clone().or_else(|| std::env::var("LATCHKEY_CLIENT_ID").ok());
+        let client_id = args.acting.clone().or_else(|| std::env::var("LATCHKEY_CLIENT_ID").ok());
         let client_id = client_id.unwrap_or_else(|| BUILT_IN_ADMIN.to_owned());
         let secret = match (&args.secret_file, std::env::var("LATCHKEY_CLIENT_SECRET")) {
             (Some(path), _) => input::secret_from(path)?,
