@@ -1,3 +1,5 @@
+//! The plan, request by request.
+
 use super::*;
 use crate::domain::key::RefreshKeyState;
 use crate::keys::KeyError;

@@ -193,10 +193,11 @@ impl Server {
 
     /// Brings a signing key in whose private half the test holds too.
     pub async fn import_signing_key(&self) -> SigningKeyAbroad {
-        let key = SigningKeyAbroad::generate();
+        let mut key = SigningKeyAbroad::generate();
         let reply = self.admin_post("/admin/v1/keys/import", json!({ "pem": key.pem() })).await;
         reply.is(201);
-        SigningKeyAbroad { kid: reply.body["kid"].as_str().unwrap().to_owned(), ..key }
+        key.kid = reply.body["kid"].as_str().unwrap().to_owned();
+        key
     }
 
     /// The claims of a token answer, with a `jti` of their own.
