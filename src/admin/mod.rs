@@ -28,12 +28,12 @@ const ATTEMPTS: u32 = 8;
 /// Items of a page that names no `limit`.
 pub const PAGE_DEFAULT: u32 = 100;
 /// Items of a page at most.
-pub const PAGE_MAX: u32 = 1_000;
+pub const PAGE_MAX: u32 = Page::MAX_LIMIT;
 
 /// The page that a list's `after` and `limit` ask for.
 ///
 /// # Errors
-/// [`Code::InvalidRequest`]: the limit is not between 1 and [`PAGE_MAX`].
+/// [`Code::InvalidRequest`]: the limit is not between 1 and [`PAGE_MAX`], or the cursor is not one of a list.
 pub fn page(after: Option<String>, limit: Option<u32>) -> Result<Page, OAuthError> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
@@ -42,7 +42,11 @@ pub fn page(after: Option<String>, limit: Option<u32>) -> Result<Page, OAuthErro
             format!("limit is {limit}; it must be 1 to {PAGE_MAX}, and {PAGE_DEFAULT} where it is left out"),
         ));
     }
-    Ok(Page { after: after.filter(|cursor| !cursor.is_empty()), limit })
+    let page = Page { after: after.filter(|cursor| !cursor.is_empty()), limit };
+    if !page.is_legible() {
+        return Err(OAuthError::new(Code::InvalidRequest, "after is not the next of any page; leave it out to begin"));
+    }
+    Ok(page)
 }
 
 /// The change lost every race.
@@ -73,6 +77,7 @@ mod tests {
             assert_eq!(page(None, limit).ok().map(|page| page.limit), taken, "{limit:?}");
         }
         assert!(page(None, Some(1_001)).is_err());
+        assert!(page(Some("no cursor".into()), None).is_err());
         assert_eq!(page(Some(String::new()), None).unwrap().after, None);
     }
 }

@@ -8,22 +8,25 @@ mod diff;
 mod reseal;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Deserialize;
+
+use super::clients::spec::Secret;
+use super::{ATTEMPTS, contended, not_found};
 use crate::context::Context;
 use crate::domain::audit::{Actor, AuditType};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::Kid;
-use crate::domain::key::{Alg, KeyTable, RefreshKey, SigningKey};
+use crate::domain::key::{Alg, KeyState, KeyTable, RefreshKey, RefreshKeyState, SigningKey};
 use crate::domain::meter::Count;
-use crate::domain::secret::SecretText;
+use crate::domain::time::Timestamp;
 use crate::keys::generate::GeneratedKey;
 use crate::keys::import::from_pem;
 use crate::keys::plan::{
     Action, Mode, NodeView, Plan, PlanRefusal, Request, SealedKeys, Timeline, apply, plan, timeline,
 };
 use crate::storage::KeyCommit;
-
-use super::{ATTEMPTS, contended, not_found};
 
 pub use reseal::reseal;
 
@@ -43,7 +46,21 @@ pub struct KeyList {
     /// In the order of the key set, then what is no longer published.
     pub signing: Vec<KeyStory>,
     /// Newest first.
-    pub refresh: Vec<RefreshKey>,
+    pub refresh: Vec<RefreshKeyStory>,
+}
+
+/// A version of the keys of refresh tokens with what lies ahead of it.
+#[derive(Clone, Debug)]
+pub struct RefreshKeyStory {
+    pub version: u8,
+    /// In the words for signing keys: a retained version is `retiring`.
+    pub state: &'static str,
+    pub created_at: Timestamp,
+    /// The longest that a session of its tokens may last.
+    pub longest_absolute: Duration,
+    /// When the last of its tokens has expired; `None` while it is active.
+    pub retires_at: Option<Timestamp>,
+    pub reason: Option<String>,
 }
 
 /// Every key with its timeline, read from the database.
@@ -54,9 +71,26 @@ pub async fn list(ctx: &Context) -> Result<KeyList, OAuthError> {
     let table = ctx.store.keys().await?;
     let mut signing: Vec<KeyStory> = table.signing.iter().map(|key| story(ctx, key, &table)).collect();
     signing.sort_by(|a, b| order(&a.key).cmp(&order(&b.key)));
-    let mut refresh = table.refresh;
+    let mut refresh: Vec<RefreshKeyStory> =
+        table.refresh.iter().map(|key| refresh_story(key, ctx.key_policy.clock_skew)).collect();
     refresh.sort_by_key(|key| std::cmp::Reverse((key.created_at, key.version)));
     Ok(KeyList { signing, refresh })
+}
+
+fn refresh_story(key: &RefreshKey, skew: Duration) -> RefreshKeyStory {
+    let (state, since) = match key.state {
+        RefreshKeyState::Active => ("active", None),
+        RefreshKeyState::Retained { since } => ("retiring", Some(since)),
+        RefreshKeyState::Compromised { since } => ("compromised", Some(since)),
+    };
+    RefreshKeyStory {
+        version: key.version,
+        state,
+        created_at: key.created_at,
+        longest_absolute: key.longest_absolute,
+        retires_at: since.map(|since| since.plus(key.longest_absolute).plus(skew)),
+        reason: since.map(|_| "Sessions that may hold a token of it have not all reached their absolute limit.".into()),
+    }
 }
 
 /// One signing key with its timeline.
@@ -74,20 +108,20 @@ fn story(ctx: &Context, key: &SigningKey, table: &KeyTable) -> KeyStory {
     KeyStory { key: key.clone(), timeline }
 }
 
-fn order(key: &SigningKey) -> (u8, Alg, crate::domain::time::Timestamp, &Kid) {
-    use crate::domain::key::KeyState::{Active, Compromised, Retired, Retiring, Standby};
+fn order(key: &SigningKey) -> (u8, Alg, Timestamp, &Kid) {
     let state = match key.state {
-        Active { .. } => 0,
-        Standby => 1,
-        Retiring { .. } => 2,
-        Retired { .. } => 3,
-        Compromised { .. } => 4,
+        KeyState::Active { .. } => 0,
+        KeyState::Standby => 1,
+        KeyState::Retiring { .. } => 2,
+        KeyState::Retired { .. } => 3,
+        KeyState::Compromised { .. } => 4,
     };
     (state, key.alg, key.created_at, &key.kid)
 }
 
-/// What an operator asks of the rotation, as it came in.
-#[derive(Clone, Debug, Default)]
+/// The body of a rotation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RotateOrder {
     /// `ES256`, `RS256` or `refresh`.
     pub alg: String,
@@ -97,7 +131,21 @@ pub struct RotateOrder {
     /// it is left out.
     pub kid: Option<String>,
     /// With `now`: go ahead with a standby that is not ripe.
+    #[serde(default)]
     pub force: bool,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The body of an import.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportOrder {
+    /// One unencrypted private key.
+    pub pem: Secret,
+    /// `standby`, the default and the only one there is.
+    pub mode: Option<String>,
 }
 
 impl RotateOrder {
@@ -168,11 +216,11 @@ pub async fn execute(ctx: &Context, actor: &Actor, request: &Request, dry_run: b
 /// # Errors
 /// [`Code::InvalidRequest`]: there is no usable key in the text. [`Code::Conflict`]: it is here already. The database
 /// does not answer.
-pub async fn import(ctx: &Context, actor: &Actor, pem: &SecretText, mode: &str) -> Result<KeyStory, OAuthError> {
-    if mode != "standby" {
+pub async fn import(ctx: &Context, actor: &Actor, order: &ImportOrder) -> Result<KeyStory, OAuthError> {
+    if let Some(mode) = order.mode.as_deref().filter(|mode| *mode != "standby") {
         return Err(unknown("mode", mode, "standby"));
     }
-    let key = from_pem(pem.expose()).map_err(|error| refused(format!("pem: {error}")))?;
+    let key = from_pem(order.pem.0.expose()).map_err(|error| refused(format!("pem: {error}")))?;
     let kid = key.kid.clone();
     let request = Request::Import { alg: key.alg, kid: kid.clone() };
     carry_out(ctx, actor, &request, Some(key), false).await?;
@@ -305,7 +353,8 @@ mod tests {
     use super::*;
 
     fn order(alg: &str, mode: &str, kid: Option<&str>, force: bool) -> Result<Request, Code> {
-        let order = RotateOrder { alg: alg.into(), mode: mode.into(), kid: kid.map(str::to_owned), force };
+        let kid = kid.map(str::to_owned);
+        let order = RotateOrder { alg: alg.into(), mode: mode.into(), kid, force, dry_run: false };
         order.request().map_err(|error| error.code)
     }
 

@@ -78,12 +78,28 @@ fn blank(ctx: &Context, username: &str) -> Result<User, OAuthError> {
     })
 }
 
+/// Which users a list is of, as it came in.
+#[derive(Clone, Debug, Default)]
+pub struct UserQuery {
+    /// The one user of this name, as usernames are compared.
+    pub username: Option<String>,
+    pub after: Option<String>,
+    pub limit: Option<u32>,
+}
+
 /// One page of the users.
 ///
 /// # Errors
 /// [`Code::InvalidRequest`]: the limit or cursor is none. The database does not answer.
-pub async fn list(ctx: &Context, after: Option<String>, limit: Option<u32>) -> Result<Listed<User>, OAuthError> {
-    Ok(ctx.store.users(page(after, limit)?).await?)
+pub async fn list(ctx: &Context, query: UserQuery) -> Result<Listed<User>, OAuthError> {
+    let page = page(query.after, query.limit)?;
+    let Some(username) = query.username else { return Ok(ctx.store.users(page).await?) };
+    // A text that cannot be a username is nobody's.
+    let found = match precis::username_key(&username) {
+        Ok(key) => ctx.store.user_by_username(&key).await?,
+        Err(_) => None,
+    };
+    Ok(Listed { items: found.into_iter().collect(), next: None })
 }
 
 /// One user.

@@ -18,7 +18,7 @@ pub struct UserSpec {
     pub username: Field<String>,
     pub password: Field<Secret>,
     pub password_hash: Field<Secret>,
-    pub admin_scopes: Field<Vec<String>>,
+    pub admin_scopes: Field<ScopeNames>,
     pub disabled: Field<bool>,
     pub name: Field<String>,
     pub given_name: Field<String>,
@@ -38,6 +38,14 @@ pub struct UserSpec {
     pub phone_number: Field<String>,
     pub phone_number_verified: Field<bool>,
     pub address: Field<Object<AddressSpec>>,
+}
+
+/// Names of scopes: a list, or one text with spaces between them as OAuth writes scopes.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a list of scope names")]
+pub enum ScopeNames {
+    List(Vec<String>),
+    Text(String),
 }
 
 /// The `address` claim (OpenID Connect Core section 5.1.1). A merge patch reaches into it.
@@ -113,7 +121,7 @@ impl UserSpec {
     /// [`Code::InvalidRequest`]: a name that is no `admin*` scope.
     pub fn admin_scopes_applied_to(&self, base: &Scope) -> Result<Scope, OAuthError> {
         let mut scopes = base.clone();
-        self.admin_scopes.as_ref().merge(&mut scopes, Scope::default(), |names| admin_scopes(names))?;
+        self.admin_scopes.as_ref().merge(&mut scopes, Scope::default(), admin_scopes)?;
         Ok(scopes)
     }
 
@@ -169,8 +177,12 @@ pub fn changed(base: &User, next: &User) -> Vec<String> {
     names
 }
 
-fn admin_scopes(names: &[String]) -> Result<Scope, OAuthError> {
-    for name in names {
+fn admin_scopes(names: &ScopeNames) -> Result<Scope, OAuthError> {
+    let names: Vec<&str> = match names {
+        ScopeNames::List(names) => names.iter().map(String::as_str).collect(),
+        ScopeNames::Text(text) => text.split(' ').filter(|name| !name.is_empty()).collect(),
+    };
+    for name in &names {
         if !is_admin(name) || is_unknown_admin(name) {
             let known = ADMIN_SCOPES.join(", ");
             return Err(refused(format!("admin_scopes: {:?} is none; these are: {known}", clip(name))));
@@ -281,6 +293,9 @@ mod tests {
             (json!(["read"]), false),
             (json!(["admin:everything"]), false),
             (json!(["admin:keys admin"]), false),
+            (json!("admin:keys admin"), true),
+            (json!(""), true),
+            (json!("admin:keys read"), false),
         ] {
             let body = spec(json!({"admin_scopes": names}));
             assert_eq!(body.admin_scopes_applied_to(&Scope::default()).is_ok(), taken, "{names}");
