@@ -12,7 +12,7 @@ mod users;
 
 use std::sync::Arc;
 
-use poem_openapi::{ApiResponse, Tags};
+use poem_openapi::ApiResponse;
 
 pub use audit::AuditApi;
 pub use clients::ClientsApi;
@@ -21,6 +21,7 @@ pub use sessions::SessionsApi;
 pub use users::UsersApi;
 
 use super::authorization::Bearer;
+use super::document::Topic;
 use crate::admin::{self, AdminCaller};
 use crate::app::App;
 use crate::domain::error::OAuthError;
@@ -34,21 +35,6 @@ pub type AdminApis = (KeysApi, ClientsApi, UsersApi, SessionsApi, AuditApi);
 pub fn apis(app: &Arc<App>) -> AdminApis {
     let app = || Arc::clone(app);
     (KeysApi::new(app()), ClientsApi::new(app()), UsersApi::new(app()), SessionsApi::new(app()), AuditApi::new(app()))
-}
-
-/// How the document groups the operations.
-#[derive(Tags)]
-enum Topic {
-    /// Signing keys and the keys of refresh tokens: what each is for, what will happen to it when, and why not sooner.
-    Keys,
-    /// Registered clients and their secrets (names of RFC 7591).
-    Clients,
-    /// Users, their passwords and their standard claims (OpenID Connect Core section 5.1).
-    Users,
-    /// Standing permissions from logins: look at them, end them.
-    Sessions,
-    /// Who did what to whom, from where.
-    Audit,
 }
 
 /// The answer to what removes something.
