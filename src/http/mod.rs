@@ -4,6 +4,7 @@
 //! holds for every request; [`error`] alone knows status codes; [`server`] is the accept loop. The issuer's path, where
 //! it has one, goes before every path here.
 
+mod admin;
 pub mod authorization;
 pub mod body;
 pub mod cors;
@@ -58,7 +59,7 @@ const ADMIN_TEXT: &str = "Keys, clients, users, sessions and the audit trail. Ca
                           `client_credentials`.";
 
 type PublicApi = (OAuthApi, WellKnownApi, HealthApi);
-type AdminApi = (MetricsApi, ());
+type AdminApi = (admin::AdminApis, MetricsApi);
 
 /// Serves until `shutdown` resolves and requests under way are answered. With an admin listener, operators' paths are
 /// served there and nowhere else.
@@ -211,7 +212,7 @@ fn public_api(app: &Arc<App>) -> PublicApi {
 
 /// `open_metrics` where only operators reach the listener.
 fn admin_api(app: &Arc<App>, open_metrics: bool) -> AdminApi {
-    (MetricsApi { app: Arc::clone(app), open: open_metrics }, ())
+    (admin::apis(app), MetricsApi { app: Arc::clone(app), open: open_metrics })
 }
 
 /// Which answers pages of other origins may read.
