@@ -183,7 +183,8 @@ impl Store for Database {
     }
 
     async fn close(&self) {
-        self.writers.close().await;
+        // The writer leaves last: only then does SQLite fold its log into the file, which is then a whole backup.
         self.readers.close().await;
+        self.writers.close().await;
     }
 }

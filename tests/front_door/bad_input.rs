@@ -174,6 +174,11 @@ fn forged_access_tokens_are_inactive() {
         let login = server.login(&app).await;
         let (claims, kid) = (server.claims_like(&login), header(&login.access())["kid"].clone());
         let ours = server.import_signing_key().await;
+        server
+            .admin_post("/admin/v1/keys/rotate", json!({ "alg": "ES256", "mode": "now", "force": true }))
+            .await
+            .is(200);
+        server.login(&app).await;
         let stranger = SigningKeyAbroad::generate();
         assert!(server.is_active(&app, &forge(&ours, &claims, Forged::Faithful)).await, "the forge works at all");
 
