@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn yaml_is_in_blocks_with_quoted_strings() {
         let value = json!({
-            "openapi": "3.0.0", "list": [1, "a: b", {"x": [], "200": {"y": null}}], "/a/{b}": {}, "on": true,
+            "openapi": "3.0.0", "list": [1, "a: b", {"x": [], "200": {"z": null}}], "/a/{b}": {}, "on": true,
         });
-        let expected = "openapi: \"3.0.0\"\nlist:\n  - 1\n  - \"a: b\"\n  -\n    x: []\n    \"200\":\n      y: null\n\
+        let expected = "openapi: \"3.0.0\"\nlist:\n  - 1\n  - \"a: b\"\n  -\n    x: []\n    \"200\":\n      z: null\n\
                         /a/{b}: {}\n\"on\": true\n";
         assert_eq!(yaml(&value), expected);
     }

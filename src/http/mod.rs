@@ -231,18 +231,4 @@ fn path_of(url: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_issuers_path_is_what_follows_its_host() {
-        for (issuer, path) in [
-            ("https://id.example", ""),
-            ("https://id.example/", ""),
-            ("https://id.example/tenants/a", "/tenants/a"),
-            ("http://127.0.0.1:8420/auth/", "/auth"),
-        ] {
-            assert_eq!(path_of(issuer), path);
-        }
-    }
-}
+mod tests;
