@@ -105,6 +105,10 @@ fn complete(id: &str, operation: &mut Value) {
     }
     let answers = operation["responses"].as_object_mut();
     for (status, answer) in answers.into_iter().flatten() {
+        // Required by OpenAPI, and left empty by the framework's own payloads.
+        if answer["description"] == "" {
+            answer["description"] = "As asked".into();
+        }
         if let (Some(example), Some(content)) =
             (error_example(id, status), answer["content"]["application/json"].as_object_mut())
         {
