@@ -7,13 +7,17 @@
 mod audit;
 mod client;
 mod config;
+mod demo;
 mod doctor;
 mod failure;
 mod input;
 mod key;
 mod offline;
+mod openapi;
 mod output;
 mod remote;
+mod serve;
+mod service;
 mod session;
 mod table;
 mod user;
@@ -56,6 +60,10 @@ impl Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service: migrates, creates what is missing, prints where to look
+    Serve,
+    /// Serve on a throw-away database with a demo client and user, and print lines to paste
+    Demo(demo::Demo),
     /// Check the configuration, or show what holds and where it came from
     #[command(subcommand)]
     Config(config::Action),
@@ -81,6 +89,8 @@ enum Command {
     Migrate,
     /// Explain unsafe settings, and look at clock, keys, database and issuer
     Doctor,
+    /// Write the OpenAPI documents, or compare them with the code
+    Openapi(openapi::Openapi),
 }
 
 /// Parses the arguments, does what they say, and answers with the exit status.
@@ -108,12 +118,17 @@ fn usage(error: &clap::Error) -> ExitCode {
 impl Command {
     /// What is logged where `RUST_LOG` does not say: a service tells what it does, a tool only what goes wrong.
     fn default_log(&self) -> &'static str {
-        "warn"
+        match self {
+            Self::Serve => "info,sqlx=warn",
+            _ => "warn",
+        }
     }
 }
 
 fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
     match command {
+        Command::Serve => serve_all(serve::run(&globals)),
+        Command::Demo(demo) => serve_all(demo::run(demo)),
         Command::Config(action) => config::run(action, &globals),
         Command::Client(action) => wait(client::run(action, &globals)),
         Command::User(action) => wait(user::run(action, &globals)),
@@ -123,12 +138,19 @@ fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
         Command::Admin(offline::Admin::Recover) => wait(offline::recover(&globals)),
         Command::Migrate => wait(offline::migrate(&globals)),
         Command::Doctor => wait(doctor::run(&globals)),
+        Command::Openapi(openapi) => openapi::run(&openapi),
     }
 }
 
 /// Runs a command that waits for others: one thread is plenty.
 fn wait(work: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(could_not_start)?.block_on(work)
+}
+
+/// Runs a command that serves others: a thread for every core.
+fn serve_all(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(could_not_start)?.block_on(work)
 }
 

@@ -27,13 +27,9 @@ const PAGE: usize = 1000;
 /// Which server, and who calls.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RemoteArgs {
-    /// Base URL of the running server [default: the issuer of the configuration]
+    /// Base URL of the running server; of its admin listener, where it has one [default: from the configuration]
     #[arg(long, value_name = "URL", help_heading = "Server")]
     server: Option<String>,
-
-    /// Base URL of the admin listener, where it is another [default: follows server.admin_listen]
-    #[arg(long, value_name = "URL", help_heading = "Server")]
-    admin_server: Option<String>,
 
     /// The client to act as [default: LATCHKEY_CLIENT_ID, else latchkey-admin]
     #[arg(long = "as", value_name = "CLIENT_ID", help_heading = "Server")]
@@ -60,7 +56,7 @@ pub struct Items {
 #[derive(Debug)]
 pub struct Remote {
     http: reqwest::Client,
-    admin: String,
+    server: String,
     token: SecretText,
 }
 
@@ -70,7 +66,7 @@ impl Remote {
     /// # Errors
     /// There is no secret, no server, or the server refuses; 2 or 1 as exit status.
     pub async fn connect(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>, scope: &str) -> Result<Self> {
-        let (server, admin) = bases(args, settings)?;
+        let server = base_of(args, settings)?;
         let client_id = args.acting.clone().or_else(|| std::env::var("LATCHKEY_CLIENT_ID").ok());
         let client_id = client_id.unwrap_or_else(|| BUILT_IN_ADMIN.to_owned());
         let secret = match (&args.secret_file, std::env::var("LATCHKEY_CLIENT_SECRET")) {
@@ -96,7 +92,7 @@ impl Remote {
         let token = token.ok_or_else(|| {
             Failure::because(format_args!("{url} gave no access_token")).hint("is --server a Latchkey server?")
         })?;
-        Ok(Self { http, admin, token: SecretText::new(token) })
+        Ok(Self { http, server, token: SecretText::new(token) })
     }
 
     /// Calls `/admin/v1` followed by the segments, each of which is encoded. `Null` where the answer has no body.
@@ -149,7 +145,7 @@ impl Remote {
     }
 
     fn url(&self, segments: &[&str]) -> Result<Url> {
-        let mut url = Url::parse(&format!("{}/admin/v1", self.admin)).map_err(Failure::failed)?;
+        let mut url = Url::parse(&format!("{}/admin/v1", self.server)).map_err(Failure::failed)?;
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(segments);
         }
@@ -198,18 +194,13 @@ fn print_json(value: &Value) -> Result<()> {
     Ok(line(serde_json::to_string_pretty(value).map_err(Failure::failed)?)?)
 }
 
-/// Where tokens come from, and where the admin API is.
-fn bases(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>) -> Result<(String, String)> {
-    let (server, admin) = match (&args.server, &args.admin_server) {
-        (Some(server), Some(admin)) => (server.clone(), admin.clone()),
-        (Some(server), None) => (server.clone(), server.clone()),
-        (None, admin) => {
-            let server = settings()?.server;
-            let admin = admin.clone().or_else(|| server.admin_listen.map(|listen| admin_base(listen, &server.issuer)));
-            (server.issuer.clone(), admin.unwrap_or(server.issuer))
-        }
-    };
-    Ok((base(&server)?, base(&admin)?))
+/// Where the admin API is, and tokens for it: a listener of its own serves both, for operators may not reach the other.
+fn base_of(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>) -> Result<String> {
+    if let Some(server) = &args.server {
+        return base(server);
+    }
+    let server = settings()?.server;
+    base(&server.admin_listen.map_or_else(|| server.issuer.clone(), |listen| admin_base(listen, &server.issuer)))
 }
 
 /// How to reach an admin listener on this machine: the issuer's path moves its routes, too.

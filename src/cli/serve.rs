@@ -1,0 +1,117 @@
+//! `latchkey serve`: the service itself.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Globals;
+use super::failure::Result;
+use super::output::{Style, line, note};
+use super::service::{Service, bind, told_to_stop};
+use crate::admin::bootstrap::AdminSecret;
+use crate::app::Bootstrapped;
+use crate::config::Settings;
+use crate::domain::ids::BUILT_IN_ADMIN;
+use crate::domain::secret::SecretText;
+
+/// Where the drawn admin secret goes when nobody is looking, below `keys.directory`.
+const SECRET_FILE: &str = "admin.secret";
+
+pub(super) async fn run(globals: &Globals) -> Result<()> {
+    let settings = globals.load()?.settings;
+    // The database comes first: a second `serve` should learn who holds it, not that a port is taken.
+    let mut service = Service::start(settings.clone()).await?;
+    let outcome = serve(&mut service, &settings).await;
+    service.stop().await?;
+    outcome
+}
+
+async fn serve(service: &mut Service, settings: &Settings) -> Result<()> {
+    tell(&service.app.bootstrap, &settings.keys.directory)?;
+    let public = bind("server.listen", settings.server.listen)?;
+    let admin = settings.server.admin_listen.map(|address| bind("server.admin_listen", address)).transpose()?;
+    service.listen(public, admin)?;
+    greet(settings);
+    told_to_stop().await
+}
+
+/// Tells what the start made of `bootstrap.*`.
+fn tell(bootstrap: &Bootstrapped, directory: &Path) -> Result<()> {
+    match &bootstrap.admin {
+        AdminSecret::Created(secret) => hand_over(secret, directory)?,
+        AdminSecret::IgnoredChange => tracing::warn!(
+            "bootstrap.admin_secret is another one than at the first start, and is ignored: `latchkey client secret \
+             {BUILT_IN_ADMIN}` changes it, `latchkey admin recover` replaces a lost one"
+        ),
+        AdminSecret::Given | AdminSecret::Unchanged => {}
+    }
+    for warning in &bootstrap.warnings {
+        tracing::warn!("bootstrap.file: {warning}");
+    }
+    Ok(())
+}
+
+/// Tells where to look. A reader who has left does not end the service.
+fn greet(settings: &Settings) {
+    let style = Style::stdout();
+    let server = &settings.server;
+    let mut lines = vec![
+        format!("{} {}", style.bold("Latchkey"), env!("CARGO_PKG_VERSION")),
+        format!("  issuer     {}", style.cyan(&server.issuer)),
+        format!("  listening  {}", server.listen),
+    ];
+    let docs = match server.admin_listen {
+        Some(admin) => {
+            lines.push(format!("  admin      {admin}, with docs and metrics of its own"));
+            format!("{}/docs", server.issuer)
+        }
+        None => format!("{}/docs (the admin API as well)", server.issuer),
+    };
+    lines.push(format!("  docs       {docs}"));
+    lines.push(format!("  keys       {}/.well-known/jwks.json", server.issuer));
+    let _ = line(lines.join("\n"));
+}
+
+/// Shows the secret of the built-in administrator once to a terminal, or leaves it in a file of mode 0600.
+fn hand_over(secret: &SecretText, directory: &Path) -> Result<()> {
+    if io::stdout().is_terminal() {
+        let style = Style::stdout();
+        line(format_args!("The secret of {BUILT_IN_ADMIN}, shown this once: {}\n", style.bold(secret.expose())))?;
+        return Ok(());
+    }
+    let path = leave(secret, directory)?;
+    note(format_args!("the secret of {BUILT_IN_ADMIN} is in {}: take it and remove the file", path.display()));
+    Ok(())
+}
+
+/// Writes the secret where only the owner reads it. An older one there is replaced: it opens nothing any more.
+pub(super) fn leave(secret: &SecretText, directory: &Path) -> Result<PathBuf> {
+    let path = directory.join(SECRET_FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    std::fs::create_dir_all(directory)?;
+    // Made anew, so that neither the mode nor the owner of an older file matters.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    writeln!(file, "{}", secret.expose())?;
+    file.sync_all()?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_that_nobody_sees_is_left_to_the_owner_alone() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join(SECRET_FILE), "older and readable").unwrap();
+        let path = leave(&SecretText::new("s3cret"), place.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "s3cret\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,302 @@
+//! The program as a shell sees it: exit status, standard output, standard error, files.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// The program in a directory of its own, with an environment of nothing but what is given.
+fn latchkey(place: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+    command.args(arguments).current_dir(place).env_clear().env("TMPDIR", place).stdin(Stdio::null());
+    command
+}
+
+fn run(place: &Path, arguments: &[&str]) -> Told {
+    told(&latchkey(place, arguments).output().unwrap())
+}
+
+#[derive(Debug)]
+struct Told {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn told(output: &Output) -> Told {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Told { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+fn place() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_check_tells_every_fault_and_exits_2() {
+    let place = place();
+    fs::write(place.path().join("latchkey.toml"), "[server]\nlisten = 'x'\n[tokens]\naccess_tll = '1h'\n").unwrap();
+    let checked =
+        told(&latchkey(place.path(), &["config", "check"]).env("LATCHKEY__PASSWORDS__QUEUE", "0").output().unwrap());
+    assert_eq!((checked.status, checked.out.as_str()), (Some(2), ""), "{checked:?}");
+    for part in ["3 faults", "server.listen = ", "did you mean tokens.access_ttl?", "LATCHKEY__PASSWORDS__QUEUE"] {
+        assert!(checked.err.contains(part), "{part} is not in {}", checked.err);
+    }
+    // Every command refuses what `check` refuses.
+    for arguments in [&["serve"][..], &["migrate"], &["doctor"], &["config", "print"], &["client", "list"]] {
+        assert_eq!(run(place.path(), arguments).status, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_printed_is_plain_masked_and_read_again() {
+    let place = place();
+    let mut command = latchkey(place.path(), &["config", "print"]);
+    command.env("LATCHKEY__DATABASE__URL", "postgres://lk:hunter2@db/lk").env("LATCHKEY__TOKENS__ACCESS_TTL", "5m");
+    let printed = told(&command.output().unwrap());
+    assert_eq!((printed.status, printed.err.as_str()), (Some(0), ""));
+    assert!(printed.out.contains("access_ttl = \"5m\""), "{}", printed.out);
+    assert!(printed.out.contains("# environment LATCHKEY__TOKENS__ACCESS_TTL"), "{}", printed.out);
+    assert!(!printed.out.contains("hunter2") && !printed.out.contains('\x1b'), "{}", printed.out);
+    fs::write(place.path().join("latchkey.toml"), &printed.out).unwrap();
+    assert_eq!(run(place.path(), &["config", "check"]).status, Some(0));
+}
+
+#[test]
+fn unusable_arguments_exit_2_and_help_is_a_result() {
+    let place = place();
+    for arguments in [&["nonsense"][..], &["key", "rotate"], &["--config", "none.toml", "config", "check"], &[]] {
+        let refused = run(place.path(), arguments);
+        assert_eq!((refused.status, refused.out.as_str()), (Some(2), ""), "{arguments:?}: {refused:?}");
+    }
+    let help = run(place.path(), &["--help"]);
+    assert_eq!((help.status, help.err.as_str()), (Some(0), ""));
+    for command in ["serve", "demo", "config", "migrate", "openapi", "client", "user", "key", "session", "audit", "doctor"]
+    {
+        assert!(help.out.contains(command), "{command}");
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_error() {
+    let place = place();
+    let mut child = latchkey(place.path(), &["config", "print"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let left = told(&child.wait_with_output().unwrap());
+    assert_eq!((left.status, left.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_command_without_a_server_fails_and_says_how_to_start_one() {
+    let place = place();
+    let mut command = latchkey(place.path(), &["client", "list", "--server", &format!("http://{}", free_address())]);
+    let failed = told(&command.env("LATCHKEY_CLIENT_SECRET", "not-a-secret").output().unwrap());
+    assert_eq!((failed.status, failed.out.as_str()), (Some(1), ""));
+    assert!(failed.err.contains("nothing listens there") && failed.err.contains("latchkey serve"), "{}", failed.err);
+    assert!(!failed.err.contains("not-a-secret"));
+}
+
+#[test]
+fn migrate_makes_a_database_for_its_owner_alone_and_may_be_repeated() {
+    let place = place();
+    for _ in 0..2 {
+        let migrated = run(place.path(), &["migrate"]);
+        assert_eq!((migrated.status, migrated.out.as_str()), (Some(0), ""), "{migrated:?}");
+    }
+    let mode = fs::metadata(place.path().join("latchkey.db")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// A running `latchkey serve`, killed where the test does not end it.
+struct Served {
+    child: Child,
+    address: String,
+}
+
+impl Served {
+    fn start(place: &Path) -> Self {
+        let address = free_address();
+        let child = latchkey(place, &["serve"])
+            .env("LATCHKEY__SERVER__LISTEN", &address)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut served = Self { child, address };
+        for _ in 0..1200 {
+            if served.is_ready() {
+                return served;
+            }
+            assert_eq!(served.child.try_wait().unwrap(), None, "it ended: {:?}", served.said());
+            sleep(Duration::from_millis(50));
+        }
+        panic!("it is not ready after a minute: {:?}", served.said());
+    }
+
+    fn is_ready(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(&self.address) else { return false };
+        let request = format!("GET /health/ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let mut answer = String::new();
+        stream.write_all(request.as_bytes()).is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.starts_with("HTTP/1.1 200")
+    }
+
+    /// What it said until it was killed.
+    fn said(&mut self) -> String {
+        let _ = self.child.kill();
+        let mut text = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
+    }
+
+    /// Calls an admin command with the secret that the first start left behind.
+    fn admin(&self, place: &Path, arguments: &[&str], input: &str) -> Told {
+        let server = format!("http://{}", self.address);
+        let mut command = latchkey(place, arguments);
+        command.args(["--server", &server, "--secret-file", "keys/admin.secret"]);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = piped.unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        told(&child.wait_with_output().unwrap())
+    }
+
+    fn terminate(mut self) -> Told {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let (mut out, mut err) = (String::new(), String::new());
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        Told { status: self.child.wait().unwrap().code(), out, err }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn json(told: &Told) -> serde_json::Value {
+    assert_eq!(told.status, Some(0), "{told:?}");
+    serde_json::from_str(&told.out).unwrap()
+}
+
+#[test]
+fn a_server_is_administered_from_the_shell() {
+    let place = place();
+    let place = place.path();
+    let served = Served::start(place);
+    let secret = place.join("keys/admin.secret");
+    assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = fs::read_to_string(secret).unwrap();
+
+    let second = told(&latchkey(place, &["serve"]).output().unwrap());
+    assert_eq!(second.status, Some(2), "{second:?}");
+    assert!(second.err.contains("latchkey serve since"), "it says who holds the database: {second:?}");
+    assert_eq!(run(place, &["migrate"]).status, Some(2));
+
+    let keys = json(&served.admin(place, &["key", "list", "--json"], ""));
+    assert!(keys["items"].as_array().unwrap().len() >= 4, "{keys}");
+    let table = served.admin(place, &["key", "list"], "");
+    assert!(table.out.starts_with("ALG") && table.out.contains("standby"), "{table:?}");
+
+    let add = ["client", "add", "--client-id", "app", "--grant", "password,refresh_token", "--scope", "read", "--json"];
+    let client = json(&served.admin(place, &[&add[..], &["--access-ttl", "5m"]].concat(), ""));
+    assert_eq!(client["client_id"], "app");
+    assert!(client["client_secret"].as_str().unwrap().len() >= 32);
+    assert_eq!(json(&served.admin(place, &["client", "show", "app", "--json"], ""))["lifetimes"]["access_ttl"], "5m");
+    let again = served.admin(place, &add, "");
+    assert_eq!(again.status, Some(1));
+    assert!(again.err.contains("conflict"), "{again:?}");
+    let changed = served.admin(place, &["client", "update", "app", "--name", "App", "--json"], "");
+    assert_eq!(json(&changed)["client_name"], "App");
+
+    let user = served.admin(place, &["user", "add", "alice", "--claim", "email=a@example.com", "--json"], "wonderland\n");
+    let user = json(&user);
+    assert_eq!(user["email"], "a@example.com");
+    assert!(user.get("password").is_none());
+    assert_eq!(served.admin(place, &["user", "password", "alice"], "another one\n").status, Some(0));
+    assert_eq!(json(&served.admin(place, &["user", "show", "alice", "--json"], ""))["sub"], user["sub"]);
+    assert_eq!(served.admin(place, &["user", "logout", "alice"], "").status, Some(0));
+
+    let plan = served.admin(place, &["key", "rotate", "--alg", "ES256", "--mode", "now", "--force"], "");
+    assert_eq!(plan.status, Some(0), "{plan:?}");
+    let audit = json(&served.admin(place, &["audit", "list", "--limit", "3", "--json"], ""));
+    assert_eq!(audit["items"].as_array().unwrap().len(), 3);
+    assert_eq!(served.admin(place, &["session", "list"], "").status, Some(0));
+    assert_eq!(served.admin(place, &["user", "delete", "alice"], "").status, Some(0));
+    assert_eq!(served.admin(place, &["client", "delete", "app"], "").status, Some(0));
+    let gone = served.admin(place, &["client", "show", "app"], "");
+    assert_eq!(gone.status, Some(1));
+    assert!(gone.err.contains("not_found"), "{gone:?}");
+
+    let mut doctor = latchkey(place, &["doctor"]);
+    let doctor = told(&doctor.env("LATCHKEY__SERVER__LISTEN", &served.address).output().unwrap());
+    assert_eq!(doctor.status, Some(0), "{doctor:?}");
+    assert!(doctor.out.contains("the server issues tokens"), "{doctor:?}");
+
+    let ended = served.terminate();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    assert!(ended.out.contains("/docs"), "it says where to look: {ended:?}");
+    for text in [&ended.out, &ended.err] {
+        assert!(!text.contains(secret.trim()), "the secret is in the log");
+    }
+
+    let recovered = run(place, &["admin", "recover"]);
+    assert_eq!(recovered.status, Some(0), "{recovered:?}");
+    assert_ne!(recovered.out, secret);
+    fs::write(place.join("keys/admin.secret"), &recovered.out).unwrap();
+    let rotated = run(place, &["key", "rotate-master"]);
+    assert_eq!(rotated.status, Some(0), "{rotated:?}");
+    let served = Served::start(place);
+    assert_eq!(served.admin(place, &["key", "list"], "").status, Some(0));
+    assert_eq!(served.terminate().status, Some(0));
+}
+
+#[test]
+fn the_newcomers_path_walks_and_leaves_nothing_behind() {
+    let place = place();
+    let walked = run(place.path(), &["demo", "--once"]);
+    assert_eq!(walked.status, Some(0), "{walked:?}");
+    for step in ["login", "verify", "refresh", "lost answer", "rotate", "verify again", "introspect", "revoke"] {
+        assert!(walked.out.contains(step), "{step} is not in {}", walked.out);
+    }
+    assert!(!walked.out.contains('\x1b'), "no colours where nobody looks");
+    let left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, Vec::<&OsStr>::new());
+}
+
+#[test]
+fn the_committed_documents_are_what_the_code_says() {
+    let place = place();
+    let written = run(place.path(), &["openapi"]);
+    assert_eq!(written.out.lines().count(), 4, "{written:?}");
+    assert_eq!(run(place.path(), &["openapi", "--check"]).status, Some(0));
+    fs::write(place.path().join("openapi/admin.yaml"), "other").unwrap();
+    let differs = run(place.path(), &["openapi", "--check"]);
+    assert_eq!(differs.status, Some(1));
+    assert!(differs.err.contains("openapi/admin.yaml differs") && !differs.err.contains("public"), "{differs:?}");
+
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
+    let checked = run(place.path(), &["openapi", "--check", "--directory", committed.to_str().unwrap()]);
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+}
