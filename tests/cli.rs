@@ -1,5 +1,7 @@
 //! The program as a shell sees it: exit status, standard output, standard error, files.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -78,7 +80,8 @@ fn unusable_arguments_exit_2_and_help_is_a_result() {
     }
     let help = run(place.path(), &["--help"]);
     assert_eq!((help.status, help.err.as_str()), (Some(0), ""));
-    for command in ["serve", "demo", "config", "migrate", "openapi", "client", "user", "key", "session", "audit", "doctor"]
+    for command in
+        ["serve", "demo", "config", "migrate", "openapi", "client", "user", "key", "session", "audit", "doctor"]
     {
         assert!(help.out.contains(command), "{command}");
     }
@@ -87,11 +90,8 @@ fn unusable_arguments_exit_2_and_help_is_a_result() {
 #[test]
 fn a_reader_who_leaves_is_no_error() {
     let place = place();
-    let mut child = latchkey(place.path(), &["config", "print"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        latchkey(place.path(), &["config", "print"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let left = told(&child.wait_with_output().unwrap());
     assert_eq!((left.status, left.err.as_str()), (Some(0), ""));
@@ -230,7 +230,8 @@ fn a_server_is_administered_from_the_shell() {
     let changed = served.admin(place, &["client", "update", "app", "--name", "App", "--json"], "");
     assert_eq!(json(&changed)["client_name"], "App");
 
-    let user = served.admin(place, &["user", "add", "alice", "--claim", "email=a@example.com", "--json"], "wonderland\n");
+    let user =
+        served.admin(place, &["user", "add", "alice", "--claim", "email=a@example.com", "--json"], "wonderland\n");
     let user = json(&user);
     assert_eq!(user["email"], "a@example.com");
     assert!(user.get("password").is_none());

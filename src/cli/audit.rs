@@ -61,8 +61,8 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
     let columns = [
         ("AT", "at"),
         ("TYPE", "type"),
-        ("WHO", "actor.who"),
-        ("FROM", "actor.address"),
+        ("WHO", "actor"),
+        ("FROM", "address"),
         ("USER", "sub"),
         ("CLIENT", "client_id"),
         ("SESSION", "sid"),

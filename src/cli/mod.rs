@@ -33,9 +33,19 @@ use crate::config::{Loaded, load};
 use crate::telemetry;
 use failure::{Failure, Result};
 
+const ENVIRONMENT: &str = "\
+Environment:
+  LATCHKEY__SECTION__KEY   Any key of the configuration, such as LATCHKEY__DATABASE__URL; wins over the file
+  LATCHKEY_CLIENT_ID       Who calls the admin API
+  LATCHKEY_CLIENT_SECRET   Its secret
+  RUST_LOG                 What is logged, such as latchkey=debug; JSON where standard error is no terminal
+  NO_COLOR                 No colours
+
+Exit status: 0 done, 1 failed, 2 unusable arguments or configuration";
+
 /// An OAuth2/OIDC token provider: renewal that survives a lost answer, key rotation that no verifier notices.
 #[derive(Debug, Parser)]
-#[command(name = "latchkey", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "latchkey", version, propagate_version = true, arg_required_else_help = true, after_help = ENVIRONMENT)]
 struct Arguments {
     #[command(flatten)]
     globals: Globals,

@@ -48,7 +48,7 @@ fn members(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
                 lines.push(format!("{indent}{}", style.bold(name)));
                 members(value, depth + 1, style, lines);
             }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
+            Value::Array(items) if items.iter().any(needs_a_line) => {
                 lines.push(format!("{indent}{}", style.bold(name)));
                 for item in items {
                     lines.push(format!("{indent}  {}", one_line(item)));
@@ -57,6 +57,11 @@ fn members(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
             _ => lines.push(format!("{indent}{}  {}", style.bold(&format!("{name:<width$}")), cell(Some(value)))),
         }
     }
+}
+
+/// Objects and sentences.
+fn needs_a_line(item: &Value) -> bool {
+    item.is_object() || item.as_str().is_some_and(|text| text.contains(' '))
 }
 
 /// The members of an object on one line.

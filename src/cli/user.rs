@@ -121,6 +121,7 @@ impl Fields {
     }
 }
 
+/// The caller's own secret is asked for before anybody else's.
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
     let connect =
         async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
@@ -128,12 +129,12 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         Action::Add { username, no_password, fields, remote } => {
             let mut body = fields.body()?;
             body.insert("username".into(), username.as_str().into());
+            let server = connect(&remote, WRITE).await?;
             let has_password = body.contains_key("password") || body.contains_key("password_hash");
             if !no_password && !has_password {
                 let password = input::new_secret(&format!("password of {username}"))?;
                 body.insert("password".into(), password.expose().into());
             }
-            let server = connect(&remote, WRITE).await?;
             print_object(&server.call(Method::POST, &["users"], Some(&Value::Object(body))).await?, &remote)?;
         }
         Action::List { remote } => {
@@ -175,7 +176,6 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             note(format_args!("{user} is gone, and every session has ended"));
         }
         Action::Password { user, remote } => {
-            // Both are asked for at the same terminal: the secret of the caller comes first.
             let server = connect(&remote, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
             let password = input::new_secret(&format!("new password of {user}"))?;
@@ -186,11 +186,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         Action::Logout { user, remote } => {
             let server = connect(&remote, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
-            let answer = server.call(Method::POST, &["users", &sub, "logout"], None).await?;
-            if answer.is_object() {
-                print_object(&answer, &remote)?;
-            }
-            note(format_args!("every session of {user} has ended"));
+            print_object(&server.call(Method::POST, &["users", &sub, "logout"], None).await?, &remote)?;
         }
     }
     Ok(())
@@ -201,9 +197,9 @@ async fn sub_of(server: &Remote, user: &str) -> Result<String> {
     if user.starts_with(SUB_PREFIX) {
         return Ok(user.to_owned());
     }
+    // The server compares usernames as logins do, so that `Alice` finds `alice`.
     let listed = server.list(&["users"], &[("username", user)], None).await?;
-    let named = |item: &&Value| item.get("username").and_then(Value::as_str) == Some(user);
-    let sub = listed.items.iter().find(named).and_then(|item| item.get("sub")).and_then(Value::as_str);
+    let sub = listed.items.first().and_then(|item| item.get("sub")).and_then(Value::as_str);
     sub.map(str::to_owned).ok_or_else(|| {
         Failure::because(format_args!("there is no user {user}")).hint("`latchkey user list` shows who there is")
     })

@@ -9,11 +9,12 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::failure::{Failure, Result};
 use super::output::{Style, line};
@@ -47,16 +48,30 @@ pub(super) async fn run(demo: Demo) -> Result<()> {
     let [client_secret, admin_secret] = secrets.clone();
     let settings = settings(address, place.path(), &client_secret, admin_secret.clone())?;
     let caller = Caller::new(settings.server.issuer.clone(), client_secret, admin_secret).map_err(Failure::failed)?;
-    let mut service = Service::start(settings).await?;
+    // From here on a signal ends the demo in order: the directory is removed whatever happens.
+    let mut stop = pin!(service::told_to_stop());
+    let mut service = tokio::select! {
+        started = Service::start(settings) => started?,
+        told = &mut stop => return told,
+    };
     service.listen(listener, None)?;
-    let outcome = if demo.once {
-        head(&caller, place.path())?;
-        walk::walk(&caller, &SystemClock).await
-    } else {
-        match guide(&caller, place.path()).await {
-            Ok(()) => service::told_to_stop().await,
-            failed => failed,
+    let shown = async {
+        if demo.once {
+            head(&caller, place.path())?;
+            walk::walk(&caller, &SystemClock).await
+        } else {
+            guide(&caller, place.path()).await
         }
+    };
+    let outcome = tokio::select! {
+        shown = shown => match shown {
+            Ok(()) if !demo.once => stop.await,
+            shown => shown,
+        },
+        told = &mut stop => told.and_then(|()| match demo.once {
+            true => Err(Failure::because("stopped before the last step")),
+            false => Ok(()),
+        }),
     };
     service.stop().await?;
     outcome
@@ -152,7 +167,7 @@ async fn guide(caller: &Caller, place: &Path) -> Result<()> {
             "curl -s {base}/.well-known/jwks.json\ncurl -s {as_client} {base}/oauth2/introspect \\\n  -d token={}",
             untouched.access
         ),
-        walk::plan_in_short(&seen),
+        in_short(&seen),
     )?;
     show(
         "refresh; paste it twice within a minute: a lost answer is given again, with the same refresh token",
@@ -172,7 +187,7 @@ async fn guide(caller: &Caller, place: &Path) -> Result<()> {
             "TOKEN=$({token})\ncurl -s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n  \
              {base}/admin/v1/keys/rotate -d '{{\"alg\":\"ES256\",\"mode\":\"now\",\"force\":true}}'"
         ),
-        walk::plan_in_short(&plan),
+        in_short(&plan),
     )?;
     line(format_args!("{}  {base}/docs", style.bold("Swagger UI  ")))?;
     line(format_args!(
@@ -181,4 +196,11 @@ async fn guide(caller: &Caller, place: &Path) -> Result<()> {
         caller.admin_secret.expose()
     ))?;
     Ok(line(format_args!("\nCtrl-C ends the demo and removes everything."))?)
+}
+
+/// An answer on one line, cut where it gets long.
+fn in_short(answer: &Value) -> String {
+    const LONGEST: usize = 160;
+    let text = answer.to_string();
+    if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST - 1).chain(['…']).collect() }
 }

@@ -55,7 +55,7 @@ pub(super) async fn walk(caller: &Caller, clock: &dyn Clock) -> failure::Result<
     steps
         .take("rotate the signing key", "POST /admin/v1/keys/rotate, mode=now, force", async {
             let plan = caller.rotate(false).await?;
-            Ok(((), vec![format!("the plan was carried out: {}", plan_in_short(&plan))]))
+            Ok(((), steps_of(&plan)))
         })
         .await?;
 
@@ -131,10 +131,14 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A plan on one line, whatever it holds.
-pub(super) fn plan_in_short(plan: &Value) -> String {
-    let text = plan.to_string();
-    if text.chars().count() <= 160 { text } else { text.chars().take(159).chain(['…']).collect() }
+/// What a rotation did, a step a line.
+fn steps_of(plan: &Value) -> Vec<String> {
+    let actions = plan["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let step = |action: &Value| {
+        let kid = action["kid"].as_str().map(short).unwrap_or_default();
+        format!("{:<15} {kid}", text(&action["action"]).replace('_', " "))
+    };
+    actions.iter().map(step).collect()
 }
 
 struct Steps<'a> {
