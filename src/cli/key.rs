@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Globals;
 use super::failure::Result;
+use super::output::line;
 use super::remote::{Remote, RemoteArgs, print_list, print_object};
 use super::{input, offline};
 
@@ -77,9 +78,13 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
                 ("RIPE", "ripe_at"),
                 ("ACTIVATES", "activates_at"),
                 ("RETIRES", "retires_at"),
-                ("WHY NOT SOONER", "reason"),
             ];
-            print_list(server.list(&["keys"], &[], None).await?, &columns, &remote)?;
+            let listed = server.list(&["keys"], &[], None).await?;
+            let reasons = if remote.json { Vec::new() } else { reasons(&listed.items) };
+            print_list(listed, &columns, &remote)?;
+            for reason in reasons {
+                line(reason)?;
+            }
         }
         Action::Rotate { alg, mode, kid, force, dry_run, remote } => {
             let mode = mode.to_possible_value().map(|value| value.get_name().to_owned());
@@ -99,4 +104,15 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         Action::RotateMaster => offline::rotate_master(globals).await?,
     }
     Ok(())
+}
+
+/// Why nothing happens sooner: sentences, which no column holds.
+fn reasons(keys: &[Value]) -> Vec<String> {
+    let text = |key: &Value, name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let told = keys.iter().filter(|key| key.get("reason").is_some_and(Value::is_string));
+    told.map(|key| {
+        let kid: String = text(key, "kid").chars().take(12).collect();
+        format!("\n{} {} {kid}: {}", text(key, "alg"), text(key, "state"), text(key, "reason"))
+    })
+    .collect()
 }

@@ -79,6 +79,8 @@ fn at<'a>(item: &'a Value, path: &str) -> Option<&'a Value> {
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::from("-"),
+        Some(Value::String(text)) if text.is_empty() => String::from("-"),
+        Some(Value::Array(items)) if items.is_empty() => String::from("-"),
         Some(Value::String(text)) => text.chars().map(visible).collect(),
         Some(Value::Array(items)) if !items.iter().any(Value::is_object) => {
             items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(" ")
