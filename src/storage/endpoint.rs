@@ -103,7 +103,7 @@ impl Endpoint {
 }
 
 async fn sqlite(path: &Path, read_only: bool) -> DbResult<Conn> {
-    Ok(Conn::Sqlite(sqlite_connection(path, read_only).await?))
+    sqlite_connection(path, read_only).await.map(Conn::Sqlite).map_err(DbError::Connect)
 }
 
 /// A connection with everything that durability and integrity ask of SQLite.
@@ -125,7 +125,7 @@ async fn postgres(options: &PgConnectOptions) -> DbResult<Conn> {
         options.clone().options([("statement_timeout", STATEMENT_TIMEOUT_MS), ("lock_timeout", LOCK_TIMEOUT_MS)]);
     let connecting = PgConnection::connect_with(&options);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(conn) => Ok(Conn::Postgres(Box::new(conn?))),
+        Ok(conn) => conn.map(|conn| Conn::Postgres(Box::new(conn))).map_err(DbError::Connect),
         Err(_) => Err(DbError::TimedOut(CONNECT_TIMEOUT)),
     }
 }

@@ -20,6 +20,9 @@ use crate::domain::time::Timestamp;
 pub(super) enum DbError {
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+    /// No connection is to be had, whatever the reason given: the server is down, starting or full, or turns us away.
+    #[error("no connection: {0}")]
+    Connect(#[source] sqlx::Error),
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
     /// The rows written are not the rows decided: somebody got in between, which locks should rule out.
@@ -55,7 +58,7 @@ impl DbError {
         const SQLITE_PASSING: [i32; 4] = [5, 6, 10, 13]; // BUSY, LOCKED, IOERR, FULL
         const POSTGRES_PASSING: [&str; 4] = ["40", "53", "55P03", "57014"];
         match self {
-            Self::Contended => true,
+            Self::Contended | Self::Connect(_) => true,
             Self::Sql(sqlx::Error::Database(error)) => match error.code() {
                 Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
                     // The low byte of an extended result code is the primary one.

@@ -1,0 +1,19 @@
+//! The contract of `latchkey::storage::Store`: one suite, run on SQLite and on PostgreSQL.
+//!
+//! No test sleeps and none repeats itself until it passes: what must happen in between is held by a lock and let go.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../support/pg.rs"]
+mod pg;
+
+mod administration;
+mod bed;
+mod files;
+mod group;
+mod keys;
+mod lists;
+mod postgres;
+mod races;
+mod refresh;
+mod upkeep;

@@ -1,0 +1,119 @@
+//! PostgreSQL's own: other writers, commits out of order, connections that die.
+
+use std::time::Duration;
+
+use latchkey::domain::audit::AuditType;
+use latchkey::domain::ids::Jti;
+use latchkey::domain::revocation::Revoked;
+use latchkey::storage::StoreError;
+
+use crate::bed::{Backend, Bed, NOW, event, seconds};
+use crate::pg::PgDatabase;
+
+fn database(bed: &Bed) -> &PgDatabase {
+    match &bed.backend {
+        Backend::Postgres(database) => database,
+        Backend::Sqlite(_) => unreachable!(),
+    }
+}
+
+async fn revoke(bed: &Bed, jti: &str) {
+    bed.store.revoke_token(&Jti::new(jti), NOW.plus(seconds(600)), event(AuditType::TokenRevoked)).await.unwrap();
+}
+
+/// What a follower learns, and where it goes on.
+async fn follow(bed: &Bed, floor: &mut i64) -> Vec<String> {
+    let caught = bed.store.catch_up(*floor, NOW).await.unwrap();
+    *floor = caught.floor;
+    let mut names: Vec<_> = caught
+        .revocations
+        .into_iter()
+        .map(|revocation| match revocation.what {
+            Revoked::Token(jti) => jti.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_commit_is_not_skipped() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let mut floor = 0;
+    revoke(&bed, "a").await;
+    follow(&bed, &mut floor).await;
+
+    let mut slow = bed.raw().await;
+    let expiry = NOW.plus(seconds(600)).millis();
+    slow.run("BEGIN").await;
+    slow.run(&format!("INSERT INTO revocations (kind, id, expires_at) VALUES ('token', 'slow', {expiry})")).await;
+    revoke(&bed, "b").await;
+    // The floor is held back by the oldest transaction of the whole server, so other tests may make it reread more than
+    // it must; that it never rereads less is what counts.
+    assert!(!follow(&bed, &mut floor).await.contains(&"slow".into()));
+    let before = floor;
+    slow.run("COMMIT").await;
+    revoke(&bed, "c").await;
+    let caught = follow(&bed, &mut floor).await;
+    assert!(caught.contains(&"slow".into()) && caught.contains(&"c".into()), "{caught:?} from {before}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raised_revocation_is_told_again() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let mut floor = 0;
+    revoke(&bed, "a").await;
+    follow(&bed, &mut floor).await;
+    revoke(&bed, "a").await;
+    assert_eq!(follow(&bed, &mut floor).await, ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_floor_of_another_life_of_the_database_rereads_everything() {
+    let Some(bed) = Bed::postgres().await else { return };
+    revoke(&bed, "a").await;
+    let mut floor = i64::MAX;
+    assert_eq!(follow(&bed, &mut floor).await, ["a"]);
+    assert!(floor < i64::MAX);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_connections_are_replaced_unnoticed() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let mut token = bed.login().await;
+    for _ in 0..3 {
+        // Several readers, so that more than one idle connection is dead.
+        let (a, b, c) = tokio::join!(bed.store.ping(), bed.store.ping(), bed.store.ping());
+        (a.unwrap(), b.unwrap(), c.unwrap());
+        database(&bed).cut_connections().await;
+        bed.store.ping().await.unwrap();
+        token = bed.rotate(&token, NOW).await;
+        bed.store.set_note("a", "b").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_database_is_unavailable_soon_and_comes_back() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let token = bed.login().await;
+    database(&bed).stop().await;
+    let soon = Duration::from_secs(3);
+    let refreshed = tokio::time::timeout(soon, bed.store.refresh(bed.request(&token, NOW))).await.unwrap();
+    assert!(matches!(refreshed, Err(StoreError::Unavailable(_))), "{refreshed:?}");
+    let read = tokio::time::timeout(soon, bed.store.session(token.session)).await.unwrap();
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    let changed = tokio::time::timeout(soon, bed.store.set_note("a", "b")).await.unwrap();
+    assert!(matches!(changed, Err(StoreError::Unavailable(_))), "{changed:?}");
+    database(&bed).start().await;
+    bed.rotate(&token, NOW).await;
+    bed.store.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_migrate_one_database_at_once() {
+    let Some(database) = PgDatabase::create().await else { return };
+    let url = database.url();
+    let (one, two) = tokio::join!(latchkey::storage::migrate(&url), latchkey::storage::migrate(&url));
+    (one.unwrap(), two.unwrap());
+}
