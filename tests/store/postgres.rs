@@ -84,8 +84,7 @@ async fn dead_connections_are_replaced_unnoticed() {
     let mut token = bed.login().await;
     for _ in 0..3 {
         // Several readers, so that more than one idle connection is dead.
-        let (a, b, c) = tokio::join!(bed.store.ping(), bed.store.ping(), bed.store.ping());
-        (a.unwrap(), b.unwrap(), c.unwrap());
+        tokio::try_join!(bed.store.ping(), bed.store.ping(), bed.store.ping()).unwrap();
         database(&bed).cut_connections().await;
         bed.store.ping().await.unwrap();
         token = bed.rotate(&token, NOW).await;
@@ -114,6 +113,5 @@ async fn a_stopped_database_is_unavailable_soon_and_comes_back() {
 async fn two_nodes_migrate_one_database_at_once() {
     let Some(database) = PgDatabase::create().await else { return };
     let url = database.url();
-    let (one, two) = tokio::join!(latchkey::storage::migrate(&url), latchkey::storage::migrate(&url));
-    (one.unwrap(), two.unwrap());
+    tokio::try_join!(latchkey::storage::migrate(&url), latchkey::storage::migrate(&url)).unwrap();
 }

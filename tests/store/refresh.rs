@@ -117,7 +117,7 @@ async fn the_parent_after_the_window_ends_the_session(bed: Bed) {
         what: Revoked::Session(first.session),
         expires_at: NOW.plus(seconds(61)).plus(bed.policy.access_ttl),
     };
-    assert_eq!(bed.sink.told(), [revocation.clone()]);
+    assert_eq!(bed.sink.told(), std::slice::from_ref(&revocation));
     assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations, [revocation]);
     let trail = bed.trail(AuditType::RefreshReused).await;
     assert_eq!(trail.len(), 1);
