@@ -220,7 +220,10 @@ pub async fn import(ctx: &Context, actor: &Actor, order: &ImportOrder) -> Result
     if let Some(mode) = order.mode.as_deref().filter(|mode| *mode != "standby") {
         return Err(unknown("mode", mode, "standby"));
     }
-    let key = from_pem(order.pem.0.expose()).map_err(|error| refused(format!("pem: {error}")))?;
+    // Checking the primes of a large RSA key takes a while.
+    let pem = order.pem.0.clone();
+    let read = tokio::task::spawn_blocking(move || from_pem(pem.expose())).await.map_err(OAuthError::internal)?;
+    let key = read.map_err(|error| refused(format!("pem: {error}")))?;
     let kid = key.kid.clone();
     let request = Request::Import { alg: key.alg, kid: kid.clone() };
     carry_out(ctx, actor, &request, Some(key), false).await?;

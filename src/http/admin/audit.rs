@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use poem_openapi::param::Query;
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
+use super::json::Answer;
 use super::{Topic, caller};
 use crate::admin::audit::{self, AuditQuery};
 use crate::app::App;
@@ -139,7 +139,7 @@ impl AuditApi {
         /// Items on this page, 1 to 1,000; 100 by default.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
-    ) -> Result<Json<AuditList>, ListFailure> {
+    ) -> Result<Answer<AuditList>, ListFailure> {
         caller(&self.app, &bearer, "admin:audit:read", &origin).await?;
         let newest_first = order.0 == Some(Order::Desc);
         let query = AuditQuery {
@@ -152,6 +152,6 @@ impl AuditApi {
             limit: limit.0,
         };
         let page = audit::list(&self.app.context, query).await?;
-        Ok(Json(AuditList { items: page.items.iter().map(Event::from).collect(), next: page.next }))
+        Ok(Answer(AuditList { items: page.items.iter().map(Event::from).collect(), next: page.next }))
     }
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::json::JsonBody;
-use super::{Gone, Topic, caller, location, moment};
+use super::json::{Answer, JsonBody};
+use super::{Gone, RemovalFailure, Topic, caller, location, moment};
 use crate::admin::clients::{self, Registered, SecretRotation};
 use crate::admin::span;
 use crate::app::App;
@@ -194,7 +193,7 @@ enum ClientMade {
     /// It is registered. A drawn secret is shown this once
     #[oai(status = 201)]
     Created(
-        Json<Client>,
+        Answer<Client>,
         /// Where it is found
         #[oai(header = "Location")]
         String,
@@ -273,11 +272,11 @@ impl ClientsApi {
         /// Items on this page, 1 to 1,000; 100 by default.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
-    ) -> Result<Json<ClientList>, ListFailure> {
+    ) -> Result<Answer<ClientList>, ListFailure> {
         caller(&self.app, &bearer, "admin:clients:read", &origin).await?;
         let page = clients::list(&self.app.context, after.0, limit.0).await?;
         let items = page.items.iter().map(|client| self.view(client, None)).collect();
-        Ok(Json(ClientList { items, next: page.next }))
+        Ok(Answer(ClientList { items, next: page.next }))
     }
 
     /// Register a client
@@ -294,7 +293,7 @@ impl ClientsApi {
         let (ctx, credentials) = (&self.app.context, &self.app.credentials);
         let registered = clients::create(ctx, credentials, &caller, &body.read()?).await?;
         let location = location(&self.app, "clients", registered.client.client_id.as_str());
-        Ok(ClientMade::Created(Json(self.registered(&registered)), location))
+        Ok(ClientMade::Created(Answer(self.registered(&registered)), location))
     }
 
     /// Show a client
@@ -303,11 +302,12 @@ impl ClientsApi {
         &self,
         #[oai(scope = "AdminScope::ClientsRead")] bearer: Bearer,
         origin: Origin,
+        /// The client.
         client_id: Path<String>,
-    ) -> Result<Json<Client>, ItemFailure> {
+    ) -> Result<Answer<Client>, ItemFailure> {
         caller(&self.app, &bearer, "admin:clients:read", &origin).await?;
         let client = clients::show(&self.app.context, &client_id).await?;
-        Ok(Json(self.view(&client, None)))
+        Ok(Answer(self.view(&client, None)))
     }
 
     /// Change a client
@@ -319,12 +319,13 @@ impl ClientsApi {
         &self,
         #[oai(scope = "AdminScope::Clients")] bearer: Bearer,
         origin: Origin,
+        /// The client.
         client_id: Path<String>,
         body: JsonBody<ClientMetadata>,
-    ) -> Result<Json<Client>, ChangeFailure> {
+    ) -> Result<Answer<Client>, ChangeFailure> {
         let caller = caller(&self.app, &bearer, "admin:clients", &origin).await?;
         let registered = clients::patch(&self.app.context, &caller, &client_id, &body.read()?).await?;
-        Ok(Json(self.registered(&registered)))
+        Ok(Answer(self.registered(&registered)))
     }
 
     /// Delete a client
@@ -335,8 +336,9 @@ impl ClientsApi {
         &self,
         #[oai(scope = "AdminScope::Clients")] bearer: Bearer,
         origin: Origin,
+        /// The client.
         client_id: Path<String>,
-    ) -> Result<Gone, ChangeFailure> {
+    ) -> Result<Gone, RemovalFailure> {
         let caller = caller(&self.app, &bearer, "admin:clients", &origin).await?;
         clients::delete(&self.app.context, &caller, &client_id).await?;
         Ok(Gone::Gone)
@@ -350,14 +352,15 @@ impl ClientsApi {
         &self,
         #[oai(scope = "AdminScope::Clients")] bearer: Bearer,
         origin: Origin,
+        /// The client.
         client_id: Path<String>,
         body: JsonBody<Option<NewSecret>>,
-    ) -> Result<Json<Client>, ChangeFailure> {
+    ) -> Result<Answer<Client>, ChangeFailure> {
         let caller = caller(&self.app, &bearer, "admin:clients", &origin).await?;
         let (ctx, credentials) = (&self.app.context, &self.app.credentials);
         let rotation: SecretRotation = body.read()?;
         let registered = clients::rotate_secret(ctx, credentials, &caller, &client_id, &rotation).await?;
-        Ok(Json(self.registered(&registered)))
+        Ok(Answer(self.registered(&registered)))
     }
 }
 

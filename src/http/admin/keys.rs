@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use poem_openapi::param::Path;
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use super::json::JsonBody;
+use super::json::{Answer, JsonBody};
 use super::{Topic, caller, location, moment};
 use crate::admin::keys::{self, Executed, ImportOrder, KeyStory, RefreshKeyStory, RotateOrder};
 use crate::admin::span;
@@ -252,10 +251,10 @@ fn refresh() -> Option<String> {
 enum Rotated {
     /// It is done; or, with `dry_run`, this would be done
     #[oai(status = 200)]
-    Done(Json<RotationPlan>),
+    Done(Answer<RotationPlan>),
     /// It waits until the standby is ripe
     #[oai(status = 202)]
-    Waits(Json<RotationPlan>),
+    Waits(Answer<RotationPlan>),
 }
 
 #[derive(ApiResponse)]
@@ -263,7 +262,7 @@ enum Imported {
     /// The key is published as a standby
     #[oai(status = 201)]
     Created(
-        Json<Key>,
+        Answer<Key>,
         /// Where it is found
         #[oai(header = "Location")]
         String,
@@ -291,11 +290,11 @@ impl KeysApi {
         &self,
         #[oai(scope = "AdminScope::KeysRead")] bearer: Bearer,
         origin: Origin,
-    ) -> Result<Json<KeyList>, ListFailure> {
+    ) -> Result<Answer<KeyList>, ListFailure> {
         caller(&self.app, &bearer, "admin:keys:read", &origin).await?;
         let keys = keys::list(&self.app.context).await?;
         let items = keys.signing.iter().map(Key::from).chain(keys.refresh.iter().map(Key::from)).collect();
-        Ok(Json(KeyList { items, next: None }))
+        Ok(Answer(KeyList { items, next: None }))
     }
 
     /// Show a signing key with its timeline
@@ -304,10 +303,11 @@ impl KeysApi {
         &self,
         #[oai(scope = "AdminScope::KeysRead")] bearer: Bearer,
         origin: Origin,
+        /// The key.
         kid: Path<String>,
-    ) -> Result<Json<Key>, ItemFailure> {
+    ) -> Result<Answer<Key>, ItemFailure> {
         caller(&self.app, &bearer, "admin:keys:read", &origin).await?;
-        Ok(Json(Key::from(&keys::show(&self.app.context, &kid).await?)))
+        Ok(Answer(Key::from(&keys::show(&self.app.context, &kid).await?)))
     }
 
     /// Rotate keys, or declare one lost
@@ -325,7 +325,7 @@ impl KeysApi {
         let caller = caller(&self.app, &bearer, "admin:keys", &origin).await?;
         let order: RotateOrder = body.read()?;
         let executed = keys::execute(&self.app.context, &caller.actor, &order.request()?, order.dry_run).await?;
-        let plan = Json(RotationPlan::of(&executed, order.dry_run));
+        let plan = Answer(RotationPlan::of(&executed, order.dry_run));
         Ok(if executed.waits && !order.dry_run { Rotated::Waits(plan) } else { Rotated::Done(plan) })
     }
 
@@ -344,7 +344,7 @@ impl KeysApi {
         let order: ImportOrder = body.read()?;
         let story = keys::import(&self.app.context, &caller.actor, &order).await?;
         let location = location(&self.app, "keys", story.key.kid.as_str());
-        Ok(Imported::Created(Json(Key::from(&story)), location))
+        Ok(Imported::Created(Answer(Key::from(&story)), location))
     }
 }
 

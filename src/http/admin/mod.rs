@@ -22,6 +22,7 @@ pub use users::UsersApi;
 
 use super::authorization::Bearer;
 use super::document::Topic;
+use super::error::{Answers, Failure};
 use crate::admin::{self, AdminCaller};
 use crate::app::App;
 use crate::domain::error::OAuthError;
@@ -36,6 +37,16 @@ pub fn apis(app: &Arc<App>) -> AdminApis {
     let app = || Arc::clone(app);
     (KeysApi::new(app()), ClientsApi::new(app()), UsersApi::new(app()), SessionsApi::new(app()), AuditApi::new(app()))
 }
+
+/// The error answers of what removes something that may be the last of its kind.
+#[derive(Debug)]
+enum RemovalAnswers {}
+
+impl Answers for RemovalAnswers {
+    const STATUSES: &'static [u16] = &[401, 403, 404, 409, 500, 503];
+}
+
+type RemovalFailure = Failure<RemovalAnswers>;
 
 /// The answer to what removes something.
 #[derive(ApiResponse)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::audit::Event;
+use super::json::Answer;
 use super::{Gone, Topic, caller, moment};
 use crate::admin::sessions::{self, SessionQuery, SessionStory};
 use crate::app::App;
@@ -172,13 +172,13 @@ impl SessionsApi {
         /// Items on this page, 1 to 1,000; 100 by default.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
-    ) -> Result<Json<SessionList>, ListFailure> {
+    ) -> Result<Answer<SessionList>, ListFailure> {
         caller(&self.app, &bearer, "admin:sessions:read", &origin).await?;
         let ctx = &self.app.context;
         let query = SessionQuery { sub: sub.0, client_id: client_id.0, after: after.0, limit: limit.0 };
         let page = sessions::list(ctx, query).await?;
         let items = page.items.iter().map(|session| Session::of(session, ctx.now())).collect();
-        Ok(Json(SessionList { items, next: page.next }))
+        Ok(Answer(SessionList { items, next: page.next }))
     }
 
     /// Show a session with its timeline
@@ -187,11 +187,12 @@ impl SessionsApi {
         &self,
         #[oai(scope = "AdminScope::SessionsRead")] bearer: Bearer,
         origin: Origin,
+        /// The session.
         sid: Path<String>,
-    ) -> Result<Json<Session>, ItemFailure> {
+    ) -> Result<Answer<Session>, ItemFailure> {
         caller(&self.app, &bearer, "admin:sessions:read", &origin).await?;
         let story = sessions::show(&self.app.context, &sid).await?;
-        Ok(Json(Session::told(&story, self.app.context.now())))
+        Ok(Answer(Session::told(&story, self.app.context.now())))
     }
 
     /// End a session
@@ -203,6 +204,7 @@ impl SessionsApi {
         &self,
         #[oai(scope = "AdminScope::Sessions")] bearer: Bearer,
         origin: Origin,
+        /// The session.
         sid: Path<String>,
     ) -> Result<Gone, ItemFailure> {
         let caller = caller(&self.app, &bearer, "admin:sessions", &origin).await?;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
 use poem_openapi::types::{Example, ParseFromJSON as _};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::json::JsonBody;
-use super::{Done, Gone, Topic, caller, location};
+use super::json::{Answer, JsonBody};
+use super::{Done, Gone, RemovalFailure, Topic, caller, location};
 use crate::admin::users::{self, NewPassword as PasswordBody, UserQuery};
 use crate::app::App;
 use crate::domain::origin::Origin;
@@ -219,7 +218,7 @@ enum UserMade {
     /// The user is made
     #[oai(status = 201)]
     Created(
-        Json<User>,
+        Answer<User>,
         /// Where it is found
         #[oai(header = "Location")]
         String,
@@ -252,11 +251,11 @@ impl UsersApi {
         /// Items on this page, 1 to 1,000; 100 by default.
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
-    ) -> Result<Json<UserList>, ListFailure> {
+    ) -> Result<Answer<UserList>, ListFailure> {
         caller(&self.app, &bearer, "admin:users:read", &origin).await?;
         let query = UserQuery { username: username.0, after: after.0, limit: limit.0 };
         let page = users::list(&self.app.context, query).await?;
-        Ok(Json(UserList { items: page.items.iter().map(User::from).collect(), next: page.next }))
+        Ok(Answer(UserList { items: page.items.iter().map(User::from).collect(), next: page.next }))
     }
 
     /// Make a user
@@ -270,7 +269,7 @@ impl UsersApi {
         let caller = caller(&self.app, &bearer, "admin:users", &origin).await?;
         let user = users::create(&self.app.context, &self.app.credentials, &caller, &body.read()?).await?;
         let location = location(&self.app, "users", user.sub.as_str());
-        Ok(UserMade::Created(Json(User::from(&user)), location))
+        Ok(UserMade::Created(Answer(User::from(&user)), location))
     }
 
     /// Show a user
@@ -279,10 +278,11 @@ impl UsersApi {
         &self,
         #[oai(scope = "AdminScope::UsersRead")] bearer: Bearer,
         origin: Origin,
+        /// The user.
         sub: Path<String>,
-    ) -> Result<Json<User>, ItemFailure> {
+    ) -> Result<Answer<User>, ItemFailure> {
         caller(&self.app, &bearer, "admin:users:read", &origin).await?;
-        Ok(Json(User::from(&users::show(&self.app.context, &sub).await?)))
+        Ok(Answer(User::from(&users::show(&self.app.context, &sub).await?)))
     }
 
     /// Change a user
@@ -293,12 +293,13 @@ impl UsersApi {
         &self,
         #[oai(scope = "AdminScope::Users")] bearer: Bearer,
         origin: Origin,
+        /// The user.
         sub: Path<String>,
         body: JsonBody<UserChanges>,
-    ) -> Result<Json<User>, ChangeFailure> {
+    ) -> Result<Answer<User>, ChangeFailure> {
         let caller = caller(&self.app, &bearer, "admin:users", &origin).await?;
         let user = users::patch(&self.app.context, &caller, &sub, &body.read()?).await?;
-        Ok(Json(User::from(&user)))
+        Ok(Answer(User::from(&user)))
     }
 
     /// Delete a user
@@ -309,8 +310,9 @@ impl UsersApi {
         &self,
         #[oai(scope = "AdminScope::Users")] bearer: Bearer,
         origin: Origin,
+        /// The user.
         sub: Path<String>,
-    ) -> Result<Gone, ChangeFailure> {
+    ) -> Result<Gone, RemovalFailure> {
         let caller = caller(&self.app, &bearer, "admin:users", &origin).await?;
         users::delete(&self.app.context, &caller, &sub).await?;
         Ok(Gone::Gone)
@@ -324,6 +326,7 @@ impl UsersApi {
         &self,
         #[oai(scope = "AdminScope::Users")] bearer: Bearer,
         origin: Origin,
+        /// The user.
         sub: Path<String>,
         body: JsonBody<NewPassword>,
     ) -> Result<Done, ChangeFailure> {
@@ -341,11 +344,12 @@ impl UsersApi {
         &self,
         #[oai(scope = "AdminScope::Users")] bearer: Bearer,
         origin: Origin,
+        /// The user.
         sub: Path<String>,
-    ) -> Result<Json<LoggedOut>, ItemFailure> {
+    ) -> Result<Answer<LoggedOut>, ItemFailure> {
         let caller = caller(&self.app, &bearer, "admin:users", &origin).await?;
         let sessions_ended = users::logout(&self.app.context, &caller, &sub).await?;
-        Ok(Json(LoggedOut { sessions_ended }))
+        Ok(Answer(LoggedOut { sessions_ended }))
     }
 }
 
