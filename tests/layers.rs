@@ -1,5 +1,7 @@
 //! Holds the picture of the layers: imports run one way, and each heavy library has one home.
 
+#![expect(clippy::expect_used, reason = "sources that cannot be read fail the test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

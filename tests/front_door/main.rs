@@ -1,6 +1,12 @@
 //! Latchkey through its front door: real sockets, real databases, a clock that the test moves.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that is surprised fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that is surprised fails, and says what it skips"
+)]
 
 mod support;
 
