@@ -3,6 +3,12 @@
 //! `cargo bench --bench footprint -- [--requests 100000] [--starts 20]`. It starts the release binary on loopback with
 //! a throw-away database, as an operator would, and measures it from outside.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark times a process from outside and prints"
+)]
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
