@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub use admin::{AdminSecret, ensure_admin, recover};
 
 use super::AdminCaller;
-use super::clients::spec::{Bounds, ClientSpec};
+use super::clients::spec::{Bounds, ClientSpec, blank};
 use super::field::{Field, Object};
 use super::users::spec::{UserSpec, changed};
 use super::{clients, users};
@@ -73,8 +73,12 @@ async fn client(ctx: &Context, credentials: &Credentials, spec: &ClientSpec) -> 
         return Err(OAuthError::new(Code::InvalidClientMetadata, why));
     };
     if let Some(existing) = ctx.store.client(&id).await? {
-        let wanted = spec.applied_to(&existing, Bounds { issuer: &ctx.issuer, policy: &ctx.policy })?;
-        return Ok(difference("client", id.as_str(), &ClientSpec::changed(&existing, &wanted)));
+        // Judged by itself: merged into what an operator has made of the client since, it might contradict that.
+        let bounds = Bounds { issuer: &ctx.issuer, policy: &ctx.policy };
+        let wanted = spec.applied_to(&blank(id.clone(), ctx.now()), bounds)?;
+        let mut differing = ClientSpec::changed(&existing, &wanted);
+        differing.retain(|member| spec.has(member));
+        return Ok(difference("client", id.as_str(), &differing));
     }
     match clients::create(ctx, credentials, &operator(), spec).await {
         Ok(registered) => Ok(registered.secret.map(|_| {

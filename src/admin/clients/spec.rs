@@ -201,6 +201,24 @@ impl ClientSpec {
         }
     }
 
+    /// Whether the body has the member, of those that [`ClientSpec::changed`] names.
+    pub fn has(&self, member: &str) -> bool {
+        match member {
+            "client_name" => self.client_name.is_present(),
+            "grant_types" => self.grant_types.is_present(),
+            "scope" => self.scope.is_present(),
+            "token_endpoint_auth_method" => self.token_endpoint_auth_method.is_present(),
+            "access_token_signed_response_alg" => self.access_token_signed_response_alg.is_present(),
+            "audience" => self.audience.is_present(),
+            "resource_identifiers" => self.resource_identifiers.is_present(),
+            "allowed_origins" => self.allowed_origins.is_present(),
+            "lifetimes" => self.lifetimes.is_present(),
+            "rotate_refresh" => self.rotate_refresh.is_present(),
+            "disabled" => self.disabled.is_present(),
+            _ => false,
+        }
+    }
+
     /// The names of the members that differ, for the audit trail and for `bootstrap.file`.
     pub fn changed(base: &Client, next: &Client) -> Vec<&'static str> {
         let pairs = [
@@ -423,6 +441,20 @@ mod tests {
             assert_eq!(spec.given_secret().is_ok(), taken, "{secret:?}");
             assert!(!format!("{spec:?}").contains(&secret));
         }
+    }
+
+    #[test]
+    fn every_member_that_can_differ_can_be_asked_for() {
+        let all = r#"{"client_name":"x","grant_types":["password"],"scope":"a","token_endpoint_auth_method":"none",
+            "access_token_signed_response_alg":"RS256","audience":["a"],"resource_identifiers":["b"],
+            "allowed_origins":["https://a.example"],"lifetimes":{"access_ttl":"1m"},"rotate_refresh":false,
+            "disabled":true}"#;
+        let spec: ClientSpec = serde_json::from_str(all).unwrap();
+        let base = blank(ClientId::new("web"), Timestamp::from_seconds(1));
+        let next = apply(serde_json::from_str(all).unwrap(), None).unwrap();
+        let changed = ClientSpec::changed(&base, &next);
+        assert_eq!(changed.len(), 11);
+        assert!(changed.iter().all(|member| spec.has(member) && !ClientSpec::default().has(member)));
     }
 
     #[test]
