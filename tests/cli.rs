@@ -230,6 +230,20 @@ fn a_server_is_administered_from_the_shell() {
     let changed = served.admin(place, &["client", "update", "app", "--name", "App", "--json"], "");
     assert_eq!(json(&changed)["client_name"], "App");
 
+    let operator = ["client", "add", "--client-id", "ops", "--grant", "client_credentials", "--scope", "admin:keys"];
+    assert_eq!(served.admin(place, &operator, "").status, Some(0), "rights are handed out by who has them");
+    let secret_of_ops = json(&served.admin(place, &["client", "secret", "ops", "--overlap", "0s", "--json"], ""));
+    fs::write(place.join("ops.secret"), secret_of_ops["client_secret"].as_str().unwrap()).unwrap();
+    let as_ops = |arguments: &[&str]| {
+        let server = format!("http://{}", served.address);
+        let last = ["--server", &server, "--as", "ops", "--secret-file", "ops.secret"];
+        run(place, &[arguments, &last].concat())
+    };
+    assert_eq!(as_ops(&["key", "list"]).status, Some(0));
+    let refused = as_ops(&["client", "list"]);
+    assert_eq!(refused.status, Some(1));
+    assert!(refused.err.contains("invalid_scope") && refused.err.contains("hint:"), "{refused:?}");
+
     let user =
         served.admin(place, &["user", "add", "alice", "--claim", "email=a@example.com", "--json"], "wonderland\n");
     let user = json(&user);

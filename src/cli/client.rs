@@ -10,7 +10,7 @@ use super::Globals;
 use super::failure::{Failure, Result};
 use super::input;
 use super::output::{Style, note};
-use super::remote::{Remote, RemoteArgs, print_list, print_object};
+use super::remote::{Remote, RemoteArgs, granting, print_list, print_object};
 
 const READ: &str = "admin:clients:read";
 const WRITE: &str = "admin:clients";
@@ -180,8 +180,8 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if let Some(client_id) = client_id {
                 body.insert("client_id".into(), client_id.into());
             }
-            let server = connect(&remote, WRITE).await?;
-            let made = server.call(Method::POST, &["clients"], Some(&Value::Object(body))).await?;
+            let server = connect(&remote, &needed(&body)).await?;
+            let made = server.change(Method::POST, &["clients"], Some(&Value::Object(body))).await?;
             print_object(&made, &remote)?;
             tell_secret(&made);
         }
@@ -210,13 +210,13 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if body.is_empty() {
                 return Err(Failure::Unusable("nothing to change was named; see --help".into()));
             }
-            let server = connect(&remote, WRITE).await?;
+            let server = connect(&remote, &needed(&body)).await?;
             let path = ["clients", client.as_str()];
-            print_object(&server.call(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
+            print_object(&server.change(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
         }
         Action::Delete { client, remote } => {
             let server = connect(&remote, WRITE).await?;
-            server.call(Method::DELETE, &["clients", &client], None).await?;
+            server.change(Method::DELETE, &["clients", &client], None).await?;
             note(format_args!("{client} is gone, its sessions have ended"));
         }
         Action::Secret { client, overlap, remote } => {
@@ -226,12 +226,18 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             }
             let server = connect(&remote, WRITE).await?;
             let path = ["clients", client.as_str(), "secret"];
-            let made = server.call(Method::POST, &path, Some(&Value::Object(body))).await?;
+            let made = server.change(Method::POST, &path, Some(&Value::Object(body))).await?;
             print_object(&made, &remote)?;
             tell_secret(&made);
         }
     }
     Ok(())
+}
+
+/// The scope of a call with this body.
+fn needed(body: &Map<String, Value>) -> String {
+    let scope = body.get("scope").and_then(Value::as_str).unwrap_or_default();
+    granting(WRITE, scope.split(' '))
 }
 
 fn tell_secret(made: &Value) {

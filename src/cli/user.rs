@@ -10,7 +10,7 @@ use super::Globals;
 use super::failure::{Failure, Result};
 use super::input;
 use super::output::note;
-use super::remote::{Remote, RemoteArgs, print_list, print_object};
+use super::remote::{Remote, RemoteArgs, granting, print_list, print_object};
 use crate::domain::ids::SUB_PREFIX;
 
 const READ: &str = "admin:users:read";
@@ -129,13 +129,13 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         Action::Add { username, no_password, fields, remote } => {
             let mut body = fields.body()?;
             body.insert("username".into(), username.as_str().into());
-            let server = connect(&remote, WRITE).await?;
+            let server = connect(&remote, &needed(&body)).await?;
             let has_password = body.contains_key("password") || body.contains_key("password_hash");
             if !no_password && !has_password {
                 let password = input::new_secret(&format!("password of {username}"))?;
                 body.insert("password".into(), password.expose().into());
             }
-            print_object(&server.call(Method::POST, &["users"], Some(&Value::Object(body))).await?, &remote)?;
+            print_object(&server.change(Method::POST, &["users"], Some(&Value::Object(body))).await?, &remote)?;
         }
         Action::List { remote } => {
             let server = connect(&remote, READ).await?;
@@ -164,15 +164,15 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if body.is_empty() {
                 return Err(Failure::Unusable("nothing to change was named; see --help".into()));
             }
-            let server = connect(&remote, WRITE).await?;
+            let server = connect(&remote, &needed(&body)).await?;
             let sub = sub_of(&server, &user).await?;
             let path = ["users", sub.as_str()];
-            print_object(&server.call(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
+            print_object(&server.change(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
         }
         Action::Delete { user, remote } => {
             let server = connect(&remote, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
-            server.call(Method::DELETE, &["users", &sub], None).await?;
+            server.change(Method::DELETE, &["users", &sub], None).await?;
             note(format_args!("{user} is gone, and every session has ended"));
         }
         Action::Password { user, remote } => {
@@ -180,16 +180,22 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             let sub = sub_of(&server, &user).await?;
             let password = input::new_secret(&format!("new password of {user}"))?;
             let body = json!({ "password": password.expose() });
-            server.call(Method::PUT, &["users", &sub, "password"], Some(&body)).await?;
+            server.change(Method::PUT, &["users", &sub, "password"], Some(&body)).await?;
             note(format_args!("{user} has a new password, and every session has ended"));
         }
         Action::Logout { user, remote } => {
             let server = connect(&remote, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
-            print_object(&server.call(Method::POST, &["users", &sub, "logout"], None).await?, &remote)?;
+            print_object(&server.change(Method::POST, &["users", &sub, "logout"], None).await?, &remote)?;
         }
     }
     Ok(())
+}
+
+/// The scope of a call with this body.
+fn needed(body: &Map<String, Value>) -> String {
+    let scopes = body.get("admin_scopes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    granting(WRITE, scopes.iter().filter_map(Value::as_str))
 }
 
 /// The `sub` of a user named by it or by username.

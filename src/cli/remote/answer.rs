@@ -3,13 +3,33 @@
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use crate::cli::failure::{Failure, Result};
+use crate::cli::failure::Failure;
+
+/// Why there is no answer to work with.
+#[derive(Debug)]
+pub struct Refused {
+    /// The `error` on the wire; empty where the server did not answer as Latchkey does.
+    pub code: String,
+    pub failure: Failure,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { code: String::new(), failure }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        refused.failure
+    }
+}
 
 /// Sends a request and reads its answer: the JSON of a success, `Null` where it has no body.
 ///
 /// # Errors
 /// The server does not answer, answers with something else, or refuses: its `error`, `error_description`, and a hint.
-pub async fn read(request: RequestBuilder, url: &str) -> Result<Value> {
+pub async fn read(request: RequestBuilder, url: &str) -> Result<Value, Refused> {
     let answer = request.send().await.map_err(|error| unreachable(&error, url))?;
     let status = answer.status();
     if status.is_success() {
@@ -20,6 +40,7 @@ pub async fn read(request: RequestBuilder, url: &str) -> Result<Value> {
         return serde_json::from_slice(&body).map_err(|_| {
             Failure::because(format_args!("{url} answered {status} with something that is not JSON"))
                 .hint("is --server the base URL of a Latchkey server?")
+                .into()
         });
     }
     Err(refused(answer, url).await)
@@ -42,7 +63,7 @@ fn unreachable(error: &reqwest::Error, url: &str) -> Failure {
         .hint("start it with `latchkey serve`, or name another with --server URL")
 }
 
-async fn refused(answer: Response, url: &str) -> Failure {
+async fn refused(answer: Response, url: &str) -> Refused {
     let status = answer.status();
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (request_id, retry_after) = (header("x-request-id"), header("retry-after"));
@@ -50,7 +71,8 @@ async fn refused(answer: Response, url: &str) -> Failure {
     let member = |name: &str| body.get(name).and_then(Value::as_str);
     let Some(error) = member("error") else {
         return Failure::because(format_args!("{url} answered {status}"))
-            .hint("is --server the base URL of a Latchkey server?");
+            .hint("is --server the base URL of a Latchkey server?")
+            .into();
     };
     let mut text = error.to_owned();
     for (before, part) in [(": ", member("error_description")), (", reason ", member("reason"))] {
@@ -63,10 +85,11 @@ async fn refused(answer: Response, url: &str) -> Failure {
         text.push_str(&format!(" (request {id})"));
     }
     let failure = Failure::because(text);
-    match hint(status, error, retry_after.as_deref()) {
+    let failure = match hint(status, error, retry_after.as_deref()) {
         Some(hint) => failure.hint(hint),
         None => failure,
-    }
+    };
+    Refused { code: error.to_owned(), failure }
 }
 
 fn hint(status: StatusCode, error: &str, retry_after: Option<&str>) -> Option<String> {

@@ -17,9 +17,14 @@ use super::output::{Style, line, note};
 use super::table;
 use crate::config::Settings;
 use crate::domain::ids::BUILT_IN_ADMIN;
+use crate::domain::scope::is_admin;
 use crate::domain::secret::SecretText;
+use answer::Refused;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Every right there is.
+const FULL: &str = "admin";
 
 /// The largest page the admin API gives.
 const PAGE: usize = 1000;
@@ -57,6 +62,8 @@ pub struct Items {
 pub struct Remote {
     http: reqwest::Client,
     server: String,
+    client_id: String,
+    secret: SecretText,
     token: SecretText,
 }
 
@@ -82,17 +89,44 @@ impl Remote {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(Failure::failed)?;
-        let url = format!("{server}/oauth2/token");
-        let request = http
+        let mut remote = Self { http, server, client_id, secret, token: SecretText::default() };
+        remote.token = remote.token(scope).await?;
+        Ok(remote)
+    }
+
+    async fn token(&self, scope: &str) -> Result<SecretText> {
+        let url = format!("{}/oauth2/token", self.server);
+        let request = self
+            .http
             .post(&url)
-            .header("authorization", basic(&client_id, &secret))
+            .header("authorization", basic(&self.client_id, &self.secret))
             .form(&[("grant_type", "client_credentials"), ("scope", scope)]);
         let answer = answer::read(request, &url).await?;
         let token = answer.get("access_token").and_then(Value::as_str);
-        let token = token.ok_or_else(|| {
+        token.map(SecretText::new).ok_or_else(|| {
             Failure::because(format_args!("{url} gave no access_token")).hint("is --server a Latchkey server?")
-        })?;
-        Ok(Self { http, server, token: SecretText::new(token) })
+        })
+    }
+
+    /// Changes something: as [`Remote::call`], and where the narrow token is refused because the principal to be
+    /// changed holds more than it carries, once more with all that an administrator has.
+    ///
+    /// # Errors
+    /// Those of [`Remote::call`].
+    pub async fn change(&self, method: Method, segments: &[&str], body: Option<&Value>) -> Result<Value> {
+        let url = self.url(segments)?;
+        let refused = match self.send(method.clone(), url.clone(), body, &self.token).await {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => refused,
+        };
+        if refused.code != "insufficient_scope" {
+            return Err(refused.failure);
+        }
+        match self.token(FULL).await {
+            Ok(token) => Ok(self.send(method, url, body, &token).await?),
+            // Who is no full administrator learns what was missing, not that there is no more to be had.
+            Err(_) => Err(refused.failure),
+        }
     }
 
     /// Calls `/admin/v1` followed by the segments, each of which is encoded. `Null` where the answer has no body.
@@ -100,7 +134,7 @@ impl Remote {
     /// # Errors
     /// The server does not answer, or refuses.
     pub async fn call(&self, method: Method, segments: &[&str], body: Option<&Value>) -> Result<Value> {
-        self.send(method, self.url(segments)?, body).await
+        Ok(self.send(method, self.url(segments)?, body, &self.token).await?)
     }
 
     /// Follows a list to its end, or to `limit` items.
@@ -130,7 +164,7 @@ impl Remote {
             if let Some(after) = &after {
                 url.query_pairs_mut().append_pair("after", after);
             }
-            let mut answer = self.send(Method::GET, url, None).await?;
+            let mut answer = self.send(Method::GET, url, None, &self.token).await?;
             match answer.get_mut("items").map(Value::take) {
                 Some(Value::Array(more)) => items.extend(more),
                 _ => return Err(Failure::because("the server answered with something that is no list")),
@@ -152,14 +186,32 @@ impl Remote {
         Ok(url)
     }
 
-    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Value> {
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+        token: &SecretText,
+    ) -> std::result::Result<Value, Refused> {
         let shown = url.to_string();
-        let mut request = self.http.request(method, url).bearer_auth(self.token.expose());
+        let mut request = self.http.request(method, url).bearer_auth(token.expose());
         if let Some(body) = body {
             request = request.json(body);
         }
         answer::read(request, &shown).await
     }
+}
+
+/// The scope that `right` needs when it also hands out others: nobody grants an `admin*` scope that their own token
+/// does not carry.
+pub fn granting<'a>(right: &str, handed_out: impl IntoIterator<Item = &'a str>) -> String {
+    let mut scope = vec![right];
+    for token in handed_out {
+        if is_admin(token) && !scope.contains(&token) {
+            scope.push(token);
+        }
+    }
+    scope.join(" ")
 }
 
 /// Prints what was listed: a table, or the JSON of the admin API.
@@ -260,6 +312,12 @@ mod tests {
     fn basic_encodes_before_it_joins() {
         assert_eq!(form_encode("a b:c+é*"), "a+b%3Ac%2B%C3%A9*");
         assert_eq!(basic("a:b", &SecretText::new("c")), format!("Basic {}", STANDARD.encode("a%3Ab:c")));
+    }
+
+    #[test]
+    fn who_hands_out_rights_asks_for_them_first() {
+        assert_eq!(granting("admin:clients", ["read", "write"]), "admin:clients");
+        assert_eq!(granting("admin:clients", ["read", "admin:keys", "admin:clients"]), "admin:clients admin:keys");
     }
 
     #[test]
