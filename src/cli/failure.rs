@@ -50,7 +50,7 @@ impl Failure {
         let head = style.red("error:");
         match self {
             Self::Failed { error, hint } => {
-                note(format_args!("{head} {error:#}"));
+                note(format_args!("{head} {}", chain(&error)));
                 if let Some(hint) = hint {
                     note(format_args!("{} {hint}", style.cyan("hint:")));
                 }
@@ -73,6 +73,20 @@ impl Failure {
             Self::ReaderLeft => ExitCode::SUCCESS,
         }
     }
+}
+
+/// The error and its causes on one line. Many texts quote their cause: what has been said is not said again.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut said, cause| {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            if !said.is_empty() {
+                said.push_str(": ");
+            }
+            said.push_str(&cause);
+        }
+        said
+    })
 }
 
 impl From<Faults> for Failure {
@@ -107,5 +121,16 @@ impl From<StartError> for Failure {
             StartError::Replica(_) | StartError::Store(_) | StartError::UseCase(_) => false,
         };
         if is_unusable { Self::Unusable(error.to_string()) } else { Self::failed(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_quoted_is_not_repeated() {
+        let quoted = anyhow::anyhow!("refused").context("the database does not answer: refused").context("start");
+        assert_eq!(chain(&quoted), "start: the database does not answer: refused");
     }
 }
