@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::audit::AuditRows;
 use super::sessions::{self, Held, SessionRow};
 use super::sql::{DbError, DbResult, Hex, JsonRows, Sql, args, from_json};
-use super::tx::{Tx, json_of};
+use super::tx::Tx;
 use super::{EndOutcome, EndSession, OpenOutcome, OpenSession, Refresh, Refreshed, StoreError};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::ids::{Jti, SessionId};
@@ -145,7 +145,7 @@ async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, effects: &mut Effects
     subs.sort_unstable();
     subs.dedup();
     let mut epochs = HashMap::with_capacity(subs.len());
-    for row in tx.fetch(READ_USERS, args![json_of(subs)?]).await? {
+    for row in tx.fetch(READ_USERS, args![JsonRows::of(subs)?]).await? {
         if !row.flag("disabled")? {
             epochs.insert(row.get::<String>("sub")?, row.get::<i64>("credential_epoch")?);
         }
@@ -177,7 +177,7 @@ async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, effects: &mut Effects
         let rows = addresses.into_iter();
         let rows =
             rows.map(|((sub, address), seen_at)| AddressRow { sub, address: Hex(address), seen_at: seen_at.millis() });
-        tx.execute(REMEMBER_ADDRESSES, args![json_of(rows)?]).await?;
+        tx.execute(REMEMBER_ADDRESSES, args![JsonRows::of(rows)?]).await?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ async fn step_sessions(
     ids.sort_unstable();
     ids.dedup();
     let mut held = HashMap::with_capacity(ids.len());
-    for row in tx.fetch(sessions::READ, args![json_of(ids)?]).await? {
+    for row in tx.fetch(sessions::READ, args![JsonRows::of(ids)?]).await? {
         let row = sessions::held_of(&row)?;
         held.insert(row.session.id, row);
     }

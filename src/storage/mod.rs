@@ -209,7 +209,8 @@ pub enum Raise {
 /// A page of a list, by cursor. `limit` is between 1 and 1,000.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Opaque text from the page before; `None` for the first.
+    /// Opaque text from the page before; `None` for the first. Whoever takes it from outside checks
+    /// [`Page::is_legible`]: an illegible one is answered with no rows.
     pub after: Option<String>,
     pub limit: u32,
 }
@@ -264,7 +265,8 @@ pub trait Store: Send + Sync {
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
     async fn end_session(&self, end: EndSession) -> Result<EndOutcome>;
-    /// Ends every session of the user, and answers how many that were.
+    /// Ends every session of the user, and answers how many that were. The reason is `effects.end_sessions`, or
+    /// [`EndReason::RevokedByAdmin`].
     async fn end_user_sessions(&self, sub: &Sub, effects: UserEffects) -> Result<u64>;
     /// Makes one access token inactive.
     async fn revoke_token(&self, jti: &Jti, expires_at: Timestamp, audit: AuditEvent) -> Result<()>;
@@ -279,6 +281,7 @@ pub trait Store: Send + Sync {
     async fn users(&self, page: Page) -> Result<Listed<User>>;
     /// Writes `user` over the row if the row is at `user.version`; the row's version then grows by one.
     async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome>;
+    /// Also ends the user's sessions: for the reason in `effects`, or [`EndReason::UserDeleted`].
     async fn delete_user(&self, sub: &Sub, version: i64, effects: UserEffects) -> Result<ChangeOutcome>;
     /// Replaces the password hash alone (new parameters at a login), if the epoch still holds. Ends no session.
     async fn upgrade_password_hash(&self, sub: &Sub, credential_epoch: i64, hash: &str) -> Result<bool>;

@@ -221,6 +221,14 @@ pub(super) struct JsonRows {
 }
 
 impl JsonRows {
+    pub fn of<T: Serialize>(rows: impl IntoIterator<Item = T>) -> DbResult<Self> {
+        let mut json = Self::default();
+        for row in rows {
+            json.push(&row)?;
+        }
+        Ok(json)
+    }
+
     /// # Errors
     /// The row has no spelling in JSON.
     pub fn push(&mut self, row: &impl Serialize) -> DbResult<()> {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::audit::AuditRows;
 use super::endpoint::BEGIN_WRITE;
 use super::revocations;
@@ -49,11 +47,9 @@ impl Tx {
             let (key, reach) = revocations::row_of(revocation);
             rows.entry(key).and_modify(|known: &mut revocations::Reach| known.extend(reach)).or_insert(reach);
         }
-        let mut json = JsonRows::default();
-        for ((kind, id), reach) in rows {
-            json.push(&revocations::JsonRow { kind, id, reach })?;
-        }
-        self.execute(revocations::UPSERT, args![json]).await?;
+        let rows = rows.into_iter().map(|((kind, id), reach)| revocations::JsonRow { kind, id, reach });
+        let rows = JsonRows::of(rows)?;
+        self.execute(revocations::UPSERT, args![rows]).await?;
         self.decided.extend(revocations);
         Ok(())
     }
@@ -87,13 +83,4 @@ impl Tx {
     pub async fn roll_back(mut self) -> Option<Conn> {
         self.conn.execute("ROLLBACK", args![]).await.ok().map(|_| self.conn)
     }
-}
-
-/// Rows of one JSON-able type.
-pub(super) fn json_of<T: Serialize>(rows: impl IntoIterator<Item = T>) -> DbResult<JsonRows> {
-    let mut json = JsonRows::default();
-    for row in rows {
-        json.push(&row)?;
-    }
-    Ok(json)
 }

@@ -235,9 +235,16 @@ impl Writer {
             Err(Failure::Undone(error)) if jobs.len() > 1 && !error.breaks_connection() => {
                 // One job spoils the batch, and nobody knows which.
                 tracing::warn!(jobs = jobs.len(), %error, "a batch failed; its jobs are tried one by one");
-                for mut job in jobs.drain(..) {
-                    let committed = self.attempt(Task::Together(std::slice::from_mut(&mut job))).await;
-                    job.answer(committed.map_err(|failure| failure.into_error().into()));
+                let mut jobs = jobs.drain(..);
+                while let Some(mut job) = jobs.next() {
+                    match self.attempt(Task::Together(std::slice::from_mut(&mut job))).await {
+                        Ok(()) => job.answer(Ok(())),
+                        Err(failure @ Failure::Unreachable(_)) => {
+                            self.fail(std::iter::once(job).chain(jobs).map(Job::Group), failure);
+                            return;
+                        }
+                        Err(failure) => job.answer(Err(failure.into_error().into())),
+                    }
                 }
             }
             Err(failure) => self.fail(jobs.drain(..).map(Job::Group), failure),

@@ -141,6 +141,16 @@ impl Raw {
         .unwrap();
     }
 
+    /// Returns when this many writers wait for what this transaction holds. (Who waits for a SQLite file is not to be
+    /// seen from outside, nor does it matter there: one writer is all there is.)
+    pub async fn wait_for_waiters(&mut self, count: i64) {
+        const WAITING: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database \
+                               WHERE NOT granted AND datname = current_database()";
+        while matches!(self, Self::Postgres(_)) && self.number(WAITING).await < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub async fn number(&mut self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {

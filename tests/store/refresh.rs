@@ -48,11 +48,16 @@ async fn a_login_is_read_back_as_it_was_opened(bed: Bed) {
 async fn sixty_four_presentations_are_one_step(bed: Bed) {
     let token = bed.login().await;
     let nodes = bed.nodes().await;
+    // Every node has its presentations before any of them is carried out.
+    let mut held = bed.hold_writers().await;
     let calls = (0..64).map(|n| {
         let (store, request) = (Arc::clone(&nodes[n % nodes.len()]), bed.request(&token, NOW.plus(seconds(1))));
-        async move { store.refresh(request).await.unwrap().outcome }
+        crate::bed::started(async move { store.refresh(request).await.unwrap().outcome })
     });
-    let outcomes = all(calls.collect()).await;
+    let calls = calls.collect();
+    held.wait_for_waiters(nodes.len() as i64).await;
+    held.run("ROLLBACK").await;
+    let outcomes = all(calls).await;
 
     let steps = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rotated(_))).count();
     assert_eq!(steps, 1, "{outcomes:?}");
