@@ -53,12 +53,24 @@ impl DbError {
         matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
     }
 
-    /// Whether the same statement may succeed a little later: locks, deadlocks, timeouts, want of space.
-    fn may_pass(&self) -> bool {
+    /// Whether a batch failed for a reason that one of its jobs may have brought along: a value that no row can hold, a
+    /// row that somebody else changed. Timeouts and want of space are no job's fault, and trying each job alone would
+    /// only multiply the wait.
+    pub fn may_be_of_one_job(&self) -> bool {
+        let deadlock = || match self {
+            Self::Sql(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code.starts_with("40")),
+            _ => false,
+        };
+        matches!(self, Self::Contended) || deadlock() || !self.may_pass()
+    }
+
+    /// Whether the same may succeed a little later: a dead connection, locks, deadlocks, timeouts, want of space.
+    pub fn may_pass(&self) -> bool {
         const SQLITE_PASSING: [i32; 4] = [5, 6, 10, 13]; // BUSY, LOCKED, IOERR, FULL
         const POSTGRES_PASSING: [&str; 4] = ["40", "53", "55P03", "57014"];
         match self {
             Self::Contended | Self::Connect(_) => true,
+            _ if self.breaks_connection() => true,
             Self::Sql(sqlx::Error::Database(error)) => match error.code() {
                 Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
                     // The low byte of an extended result code is the primary one.
@@ -74,11 +86,7 @@ impl DbError {
 
 impl From<DbError> for StoreError {
     fn from(error: DbError) -> Self {
-        if error.breaks_connection() || error.may_pass() {
-            Self::Unavailable(Box::new(error))
-        } else {
-            Self::Inconsistent(error.to_string())
-        }
+        if error.may_pass() { Self::Unavailable(Box::new(error)) } else { Self::Inconsistent(error.to_string()) }
     }
 }
 

@@ -180,7 +180,7 @@ fn gone() -> StoreError {
 
 /// How an attempt at a transaction failed.
 enum Failure {
-    /// There is no connection to be had.
+    /// There is no connection to be had, or it cannot even begin (another process holds the file).
     Unreachable(DbError),
     /// Nothing was committed.
     Undone(DbError),
@@ -189,10 +189,20 @@ enum Failure {
 }
 
 impl Failure {
-    fn into_error(self) -> DbError {
+    fn error(&self) -> &DbError {
         match self {
             Self::Unreachable(error) | Self::Undone(error) | Self::Unknown(error) => error,
         }
+    }
+
+    /// What each of several callers is told.
+    fn told(&self) -> StoreError {
+        let text = self.error().to_string();
+        let passing = match self {
+            Self::Unreachable(_) | Self::Unknown(_) => true,
+            Self::Undone(error) => error.may_pass(),
+        };
+        if passing { StoreError::Unavailable(text.into()) } else { StoreError::Inconsistent(text) }
     }
 }
 
@@ -232,7 +242,7 @@ impl Writer {
         }
         match self.attempt(Task::Together(jobs)).await {
             Ok(()) => jobs.drain(..).for_each(|job| job.answer(Ok(()))),
-            Err(Failure::Undone(error)) if jobs.len() > 1 && !error.breaks_connection() => {
+            Err(Failure::Undone(error)) if jobs.len() > 1 && error.may_be_of_one_job() => {
                 // One job spoils the batch, and nobody knows which.
                 tracing::warn!(jobs = jobs.len(), %error, "a batch failed; its jobs are tried one by one");
                 let mut jobs = jobs.drain(..);
@@ -240,45 +250,36 @@ impl Writer {
                     match self.attempt(Task::Together(std::slice::from_mut(&mut job))).await {
                         Ok(()) => job.answer(Ok(())),
                         Err(failure @ Failure::Unreachable(_)) => {
-                            self.fail(std::iter::once(job).chain(jobs).map(Job::Group), failure);
+                            self.fail(std::iter::once(job).chain(jobs).map(Job::Group), &failure);
                             return;
                         }
-                        Err(failure) => job.answer(Err(failure.into_error().into())),
+                        Err(failure) => job.answer(Err(failure.told())),
                     }
                 }
             }
-            Err(failure) => self.fail(jobs.drain(..).map(Job::Group), failure),
+            Err(failure) => self.fail(jobs.drain(..).map(Job::Group), &failure),
         }
     }
 
     async fn commit_alone(&mut self, mut job: Box<dyn Solo>) {
         match self.attempt(Task::Alone(job.as_mut())).await {
             Ok(()) => job.answer(Ok(())),
-            Err(failure) => self.fail([Job::Solo(job)], failure),
+            Err(failure) => self.fail([Job::Solo(job)], &failure),
         }
     }
 
     /// Answers jobs with a failure. Where the database is out of reach, so is it for all who wait: they are told now,
     /// instead of each batch finding out for itself.
-    fn fail(&mut self, jobs: impl IntoIterator<Item = Job>, failure: Failure) {
-        let unreachable = matches!(failure, Failure::Unreachable(_));
-        let error = failure.into_error();
-        tracing::warn!(%error, "a write failed");
-        let text = error.to_string();
-        let passing = matches!(StoreError::from(error), StoreError::Unavailable(_));
-        let answer = || {
-            Err(if passing {
-                StoreError::Unavailable(text.clone().into())
-            } else {
-                StoreError::Inconsistent(text.clone())
-            })
-        };
-        jobs.into_iter().for_each(|job| job.answer(answer()));
-        while unreachable && let Ok(job) = self.queue.try_recv() {
+    fn fail(&mut self, jobs: impl IntoIterator<Item = Job>, failure: &Failure) {
+        tracing::warn!(error = %failure.error(), "a write failed");
+        jobs.into_iter().for_each(|job| job.answer(Err(failure.told())));
+        while matches!(failure, Failure::Unreachable(_))
+            && let Ok(job) = self.queue.try_recv()
+        {
             if matches!(job, Job::Stop) {
                 self.queue.close();
             }
-            job.answer(answer());
+            job.answer(Err(failure.told()));
         }
     }
 
@@ -323,11 +324,11 @@ impl Writer {
             match Tx::begin(conn).await {
                 // It died while it was idle: the next one may live.
                 Err(error) if error.breaks_connection() => {}
-                begun => return begun.map_err(Failure::Undone),
+                begun => return begun.map_err(Failure::Unreachable),
             }
         }
         let conn = self.workshop.endpoint.writer().await.map_err(Failure::Unreachable)?;
-        Tx::begin(conn).await.map_err(Failure::Undone)
+        Tx::begin(conn).await.map_err(Failure::Unreachable)
     }
 }
 

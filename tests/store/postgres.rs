@@ -1,5 +1,6 @@
 //! PostgreSQL's own: other writers, commits out of order, connections that die.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use latchkey::domain::audit::AuditType;
@@ -107,6 +108,26 @@ async fn a_stopped_database_is_unavailable_soon_and_comes_back() {
     database(&bed).start().await;
     bed.rotate(&token, NOW).await;
     bed.store.ping().await.unwrap();
+}
+
+/// The connection dies when all is written and COMMIT is about to be sent: nobody can know what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_commit_is_unavailable_and_stays_told() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let (mut arrived, go_on) = bed.sink.close_gate();
+    let store = Arc::clone(&bed.store);
+    let audit = event(AuditType::TokenRevoked);
+    let (jti, expiry) = (Jti::new("a"), NOW.plus(seconds(600)));
+    let revoking = tokio::spawn(async move { store.revoke_token(&jti, expiry, audit).await });
+    arrived.recv().await.unwrap();
+    database(&bed).cut_connections().await;
+    go_on.send(()).unwrap();
+    let answer = revoking.await.unwrap();
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    assert_eq!(bed.sink.told().len(), 1, "what was decided stays told");
+    // The caller tries again, and it is done.
+    revoke(&bed, "a").await;
+    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
