@@ -78,7 +78,8 @@ pub fn document<T: OpenApi>(title: &str, description: &str, server: &str) -> Doc
 
 fn name_token_url(document: &mut Value, server: &str) {
     let schemes = document.pointer_mut("/components/securitySchemes").and_then(Value::as_object_mut);
-    let flows = schemes.into_iter().flat_map(Map::values_mut).filter_map(|scheme| scheme["flows"].as_object_mut());
+    let flows =
+        schemes.into_iter().flat_map(Map::values_mut).filter_map(|scheme| scheme.get_mut("flows")?.as_object_mut());
     for flow in flows.flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
         for name in ["tokenUrl", "refreshUrl"] {
             flow.insert(name.into(), format!("{server}{TOKEN_PATH}").into());
@@ -87,7 +88,7 @@ fn name_token_url(document: &mut Value, server: &str) {
 }
 
 fn each_operation(document: &mut Value, change: fn(&str, &mut Value)) {
-    let paths = document["paths"].as_object_mut();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
     for operation in paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
         for operation in operation.values_mut() {
             let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
@@ -98,50 +99,44 @@ fn each_operation(document: &mut Value, change: fn(&str, &mut Value)) {
 
 /// Adds the examples.
 fn complete(id: &str, operation: &mut Value) {
-    if let Some((media_type, examples)) = request_examples(id)
-        && let Some(body) = operation["requestBody"]["content"][media_type].as_object_mut()
+    const FORM: &str = "/requestBody/content/application~1x-www-form-urlencoded";
+    if let Some(examples) = request_examples(id)
+        && let Some(Value::Object(body)) = operation.pointer_mut(FORM)
     {
         body.insert("examples".into(), examples);
     }
-    let answers = operation["responses"].as_object_mut();
+    let answers = operation.get_mut("responses").and_then(Value::as_object_mut);
     for (status, answer) in answers.into_iter().flatten() {
         // Required by OpenAPI, and left empty by the framework's own payloads.
         if answer["description"] == "" {
             answer["description"] = "As asked".into();
         }
-        if let (Some(example), Some(content)) =
-            (error_example(id, status), answer["content"]["application/json"].as_object_mut())
+        if let (Some(example), Some(Value::Object(content))) =
+            (error_example(id, status), answer.pointer_mut("/content/application~1json"))
         {
             content.insert("example".into(), example);
         }
     }
 }
 
-fn request_examples(id: &str) -> Option<(&'static str, Value)> {
-    const FORM: &str = "application/x-www-form-urlencoded";
+fn request_examples(id: &str) -> Option<Value> {
     match id {
-        "token" => Some((
-            FORM,
-            json!({
-                "password": { "summary": "Log a user in", "value": {
-                    "grant_type": "password", "username": "ada", "password": "correct horse battery staple",
-                    "scope": "read write" } },
-                "refresh_token": { "summary": "Renew", "value": {
-                    "grant_type": "refresh_token", "refresh_token": "lkr_AQ..." } },
-                "client_credentials": { "summary": "Act in the client's own name", "value": {
-                    "grant_type": "client_credentials", "scope": "read" } },
-                "public_client": { "summary": "Log a user in from a public client", "value": {
-                    "grant_type": "password", "username": "ada", "password": "correct horse battery staple",
-                    "client_id": "app" } },
-            }),
-        )),
-        "introspect" | "revoke" => Some((
-            FORM,
-            json!({
-                "access_token": { "summary": "An access token", "value": { "token": "eyJhbGciOiJFUzI1NiIs..." } },
-                "refresh_token": { "summary": "A refresh token", "value": { "token": "lkr_AQ..." } },
-            }),
-        )),
+        "token" => Some(json!({
+            "password": { "summary": "Log a user in", "value": {
+                "grant_type": "password", "username": "ada", "password": "correct horse battery staple",
+                "scope": "read write" } },
+            "refresh_token": { "summary": "Renew", "value": {
+                "grant_type": "refresh_token", "refresh_token": "lkr_AQ..." } },
+            "client_credentials": { "summary": "Act in the client's own name", "value": {
+                "grant_type": "client_credentials", "scope": "read" } },
+            "public_client": { "summary": "Log a user in from a public client", "value": {
+                "grant_type": "password", "username": "ada", "password": "correct horse battery staple",
+                "client_id": "app" } },
+        })),
+        "introspect" | "revoke" => Some(json!({
+            "access_token": { "summary": "An access token", "value": { "token": "eyJhbGciOiJFUzI1NiIs..." } },
+            "refresh_token": { "summary": "A refresh token", "value": { "token": "lkr_AQ..." } },
+        })),
         _ => None,
     }
 }

@@ -312,6 +312,9 @@ fn the_documents_describe_every_operation_and_its_real_answers() {
         let document: Value = serde_json::from_str(&document.json).unwrap();
         assert_eq!(document["servers"][0]["url"], "https://id.example/auth");
         assert!(document.get("webhooks").is_none());
+        for part in [&document["paths"], &document["components"]["securitySchemes"]] {
+            assert!(!part.to_string().contains(":null"), "{name}: readers stumble over null members");
+        }
         let mut ids = BTreeSet::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
