@@ -24,6 +24,9 @@ pub struct BodyLimits {
 /// with it the answer that says what was wrong.
 const DISCARDED: u64 = 1 << 20;
 
+/// How long that may take: a client that waits for the answer before it sends is not kept waiting.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
 /// Replaces the body on the wire by the whole of it in memory.
 ///
 /// # Errors
@@ -51,7 +54,10 @@ async fn read(body: Body, announced: Option<u64>, size: usize) -> Result<Vec<u8>
             return Ok(bytes);
         }
     }
-    // Whether that works out changes nothing of the answer.
-    let _ = tokio::io::copy(&mut wire.take(DISCARDED), &mut tokio::io::sink()).await;
+    if announced.is_none_or(|length| length <= DISCARDED) {
+        let discarding = async { tokio::io::copy(&mut wire.take(DISCARDED), &mut tokio::io::sink()).await };
+        // Whether that works out changes nothing of the answer.
+        let _ = tokio::time::timeout(DISCARD_TIME, discarding).await;
+    }
     Err(ReadBodyError::PayloadTooLarge)
 }
