@@ -72,6 +72,11 @@ pub enum StartError {
     Storage(#[from] OpenError),
     #[error(transparent)]
     MasterKey(#[from] MasterError),
+    #[error(
+        "the database holds keys sealed under master key {needed}, and the one at hand is {current}: put that key back, \
+         or name it in keys.previous_master_keys"
+    )]
+    OtherMasterKey { needed: String, current: String },
     #[error("the master key file {} cannot be read or moved: {source}; mend its permissions and run it again", path.display())]
     MasterKeyFile { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -163,7 +168,11 @@ async fn master_keys(settings: &Settings, store: &dyn Store, entropy: &dyn Entro
         .previous_master_keys
         .iter()
         .map(|text| master::from_text(text.expose(), "one of keys.previous_master_keys"));
-    Ok(MasterKeys { current, previous: previous.collect::<Result<_, _>>()? })
+    let masters = MasterKeys { current, previous: previous.collect::<Result<_, _>>()? };
+    match sealed_under.into_iter().find(|id| !masters.holds(id)) {
+        None => Ok(masters),
+        Some(needed) => Err(StartError::OtherMasterKey { needed, current: masters.current.id() }),
+    }
 }
 
 /// Where the settings keep the master key.

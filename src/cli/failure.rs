@@ -115,6 +115,7 @@ impl From<StartError> for Failure {
                     | OpenError::Newer { .. }
             ),
             StartError::MasterKey(_)
+            | StartError::OtherMasterKey { .. }
             | StartError::MasterKeyFile { .. }
             | StartError::BootstrapUnreadable { .. }
             | StartError::Bootstrap { .. } => true,

@@ -134,6 +134,11 @@ impl MasterKeys {
         Ok(Some(self.seal(entropy, name, &plaintext)))
     }
 
+    /// Whether what is sealed under the master key of this id can be opened.
+    pub fn holds(&self, id: &str) -> bool {
+        self.find(id).is_some()
+    }
+
     fn find(&self, id: &str) -> Option<&MasterKey> {
         std::iter::once(&self.current).chain(&self.previous).find(|master| master.id() == id)
     }

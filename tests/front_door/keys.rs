@@ -183,3 +183,27 @@ fn the_metadata_says_what_is_true_today() {
         }
     });
 }
+
+#[test]
+fn without_its_master_key_it_does_not_start_and_makes_no_other() {
+    on_each_database(async |mut server: Server| {
+        server.halt().await;
+        let id = server.app.context.masters.current.id();
+        let file = server.keys_directory().join("master.key");
+        let kept = std::fs::read(&file).unwrap();
+
+        std::fs::remove_file(&file).unwrap();
+        let refused = server.start_error().await;
+        assert!(refused.contains(&id), "it names the key it needs: {refused}");
+        assert!(!file.exists(), "a new master key would open nothing");
+
+        let other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        std::fs::write(&file, other).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let refused = server.start_error().await;
+        assert!(refused.contains(&id) && !refused.contains(other), "{refused}");
+
+        std::fs::write(&file, kept).unwrap();
+        server.restart().await.get("/health/ready").await.is(200);
+    });
+}

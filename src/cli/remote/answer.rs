@@ -103,7 +103,6 @@ fn hint(status: StatusCode, error: &str, retry_after: Option<&str>) -> Option<St
         }
         "unauthorized_client" => "the client needs the grant type client_credentials",
         "invalid_token" => "the token died on the way, perhaps by a key compromise: run the command again",
-        "conflict" => "the name is taken, or somebody changed it meanwhile: look at it again, then repeat",
         "not_found" => "the `list` command shows what there is",
         _ => match (status, retry_after) {
             (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {

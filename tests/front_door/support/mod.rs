@@ -130,6 +130,15 @@ impl Server {
         Self::run(database, keys, self.settings.clone(), clock, None).await
     }
 
+    /// What a start on the same database and keys says that must not succeed. The service must be stopped.
+    pub async fn start_error(&self) -> String {
+        let sources = Sources { clock: Arc::clone(&self.clock) as _, ..Sources::default() };
+        match App::start(self.settings.clone(), sources).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => error.to_string(),
+        }
+    }
+
     /// Drains and closes; the database file is then whole.
     pub async fn halt(&mut self) {
         if let Some(stop) = self.stop.take() {
