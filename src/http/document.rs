@@ -3,7 +3,7 @@
 //! It can give a media type no named examples, knows one host-less token URL at compile time, and would print a key of
 //! OpenAPI 3.1 in a document of 3.0. All of that is mended here, once at start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 
 use poem::endpoint::BoxEndpoint;
@@ -72,6 +72,7 @@ pub fn document<T: OpenApi>(title: &str, description: &str, server: &str) -> Doc
     }
     name_token_url(&mut document, server);
     each_operation(&mut document, complete);
+    drop_empty_chapters(&mut document);
     let json = serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
     Document { yaml: yaml(&document), json }
 }
@@ -94,6 +95,18 @@ fn each_operation(document: &mut Value, change: fn(&str, &mut Value)) {
             let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
             change(&id, operation);
         }
+    }
+}
+
+/// The framework names every chapter that it knows of, whether anything is in it or not.
+fn drop_empty_chapters(document: &mut Value) {
+    let mut used = HashSet::new();
+    for operation in document["paths"].as_object().into_iter().flatten().filter_map(|(_, path)| path.as_object()) {
+        let tags = operation.values().filter_map(|operation| operation["tags"].as_array()).flatten();
+        used.extend(tags.filter_map(|tag| tag.as_str().map(str::to_owned)));
+    }
+    if let Some(chapters) = document.get_mut("tags").and_then(Value::as_array_mut) {
+        chapters.retain(|chapter| chapter["name"].as_str().is_some_and(|name| used.contains(name)));
     }
 }
 
