@@ -16,6 +16,7 @@ mod crash;
 mod escalation;
 mod introspection;
 mod keys;
+mod logs;
 mod refresh;
 mod secrets;
 mod throttle;

@@ -2,6 +2,7 @@
 
 pub mod databases;
 pub mod forge;
+pub mod log;
 pub mod people;
 mod reply;
 
@@ -100,6 +101,7 @@ impl Server {
         clock: Arc<ManualClock>,
         meter: Option<Arc<dyn Meter>>,
     ) -> Self {
+        log::keep();
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         settings.server.listen = listener.local_addr().unwrap();
         settings.server.issuer = "http://127.0.0.1:8420".into();
