@@ -111,6 +111,7 @@ impl App {
         let credentials = Credentials::new(credential_settings(&settings), clock, entropy, address_key);
         let introspector = Introspector::new(settings.introspection.cache_entries);
         let bootstrap = bootstrap(&settings, &context, &credentials).await?;
+        watch(&metrics, &context.replica);
         Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, bootstrap }))
     }
 
@@ -118,6 +119,22 @@ impl App {
     pub async fn stop(&self) {
         self.context.store.close().await;
     }
+}
+
+/// The gauges that are read when somebody scrapes.
+fn watch(metrics: &Metrics, replica: &Arc<Replica>) {
+    let seen = Arc::clone(replica);
+    let help = "Sessions, tokens and clients whose access tokens are inactive before they expire";
+    metrics.watch("revocations", help, move || i64::try_from(seen.revocations().len()).unwrap_or(i64::MAX));
+    let seen = Arc::clone(replica);
+    let help =
+        "How old this node's knowledge of revocations is; above introspection.revocation_staleness it asks first";
+    metrics.watch("revocation_staleness_milliseconds", help, move || {
+        i64::try_from(seen.staleness().as_millis()).unwrap_or(i64::MAX)
+    });
+    let seen = Arc::clone(replica);
+    let help = "The revision of the keys that this node has loaded";
+    metrics.watch("keys_revision", help, move || seen.keys().revision());
 }
 
 /// The context of use cases on an opened database, before any key or client is made.

@@ -9,6 +9,8 @@ pub enum Count {
     TokenIssued(GrantType),
     TokenRefused(GrantType),
     RefreshRotated,
+    /// Rotation is off for the client: the same refresh token again.
+    RefreshKept,
     /// The same successor again: a lost answer, or several tabs.
     RefreshRetried {
         late: bool,

@@ -134,7 +134,10 @@ fn judge(ctx: &Context, refreshed: Refreshed) -> Result<(Successor, Session), OA
             ctx.meter.count(Count::RefreshRetried { late });
             successor
         }
-        Outcome::Kept(successor) => successor,
+        Outcome::Kept(successor) => {
+            ctx.meter.count(Count::RefreshKept);
+            successor
+        }
         Outcome::Replayed { .. } => {
             ctx.meter.count(Count::RefreshReused);
             return Err(OAuthError::refused(Reason::ReusedAfterWindow));

@@ -132,6 +132,15 @@ impl Replica {
         }
     }
 
+    /// How long ago the latest catch-up began; zero where no other process writes.
+    pub fn staleness(&self) -> Duration {
+        if !self.store.has_other_writers() {
+            return Duration::ZERO;
+        }
+        let begun = self.caught_up_at.load(Ordering::Acquire);
+        Duration::from_millis(self.uptime_millis().saturating_sub(begun))
+    }
+
     /// Makes memory current, by asking the database where it is not.
     ///
     /// # Errors

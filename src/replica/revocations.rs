@@ -61,13 +61,22 @@ impl RevocationSet {
         }
     }
 
-    /// Drops entries that no unexpired token can meet, and answers how many are left.
-    pub fn prune(&self, now: Timestamp) -> usize {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        entries.sessions.len() + entries.tokens.len() + entries.clients.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops entries that no unexpired token can meet.
+    pub fn prune(&self, now: Timestamp) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         entries.sessions.retain(|_, expires_at| now < *expires_at);
         entries.tokens.retain(|_, expires_at| now < *expires_at);
         entries.clients.retain(|_, (_, expires_at)| now < *expires_at);
-        entries.sessions.len() + entries.tokens.len() + entries.clients.len()
     }
 }
 

@@ -153,7 +153,7 @@ impl Metrics {
             drop(self.issued.get_or_create(&ByGrant { grant_type: grant.as_str() }));
             drop(self.refused.get_or_create(&ByGrant { grant_type: grant.as_str() }));
         }
-        for outcome in ["rotated", "retried", "retried_late", "reused", "healed"] {
+        for outcome in ["rotated", "kept", "retried", "retried_late", "reused", "healed"] {
             drop(self.refreshes.get_or_create(&ByOutcome { outcome }));
         }
         for reason in Reason::ALL {
@@ -204,6 +204,7 @@ impl Meter for Metrics {
             Count::TokenIssued(grant) => self.issued.get_or_create(&ByGrant { grant_type: grant.as_str() }).inc(),
             Count::TokenRefused(grant) => self.refused.get_or_create(&ByGrant { grant_type: grant.as_str() }).inc(),
             Count::RefreshRotated => refresh("rotated"),
+            Count::RefreshKept => refresh("kept"),
             Count::RefreshRetried { late: false } => refresh("retried"),
             Count::RefreshRetried { late: true } => refresh("retried_late"),
             Count::RefreshReused => refresh("reused"),

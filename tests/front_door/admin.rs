@@ -168,10 +168,17 @@ fn health_and_metrics_tell_the_truth() {
         let login = server.login(&app).await;
         server.refresh(&app, &login.refresh()).await.is(200);
         server.refresh(&app, &login.refresh()).await.is(200);
+        server.clock.advance(Duration::from_secs(61));
+        server.refresh(&app, &login.refresh()).await.is(400);
         let metrics = server.get("/metrics").await;
         metrics.is(200);
-        for line in ["refresh", "retr"] {
-            assert!(metrics.text.contains(line), "{}", metrics.text);
+        for (outcome, many) in [("rotated", 1), ("retried", 1), ("retried_late", 0), ("reused", 1), ("healed", 0)] {
+            let line = format!("latchkey_refreshes_total{{outcome=\"{outcome}\"}} {many}");
+            assert!(metrics.text.contains(&line), "{line}: {}", metrics.text);
         }
+        assert!(metrics.text.contains("latchkey_revocations 1"), "{}", metrics.text);
+        // A proxy on this machine would open the metrics to everyone.
+        let behind = server.http.get(format!("{}/metrics", server.url)).header("x-forwarded-for", "203.0.113.7");
+        crate::support::Reply::of(behind.send().await.unwrap()).await.is_error(401, "invalid_token");
     });
 }
