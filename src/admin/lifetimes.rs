@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::field::Field;
-use super::span;
 use crate::domain::client::Client;
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::policy::{Lifetimes, TokenPolicy};
+use crate::domain::units::{parse_seconds, show_duration};
 
 /// The longest `access_ttl`: an offline verifier cannot be told of a revocation, so it must not matter for long.
 const ACCESS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -47,7 +47,7 @@ impl LifetimesSpec {
 }
 
 fn seconds(name: &str, text: &str) -> Result<u64, OAuthError> {
-    span::parse(text).map(|span| span.as_secs()).ok_or_else(|| {
+    parse_seconds(text).map(|span| span.as_secs()).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
         refused(format!("lifetimes.{name}: {shown:?} is not a span; write one like \"30s\", \"10m\" or \"7d\""))
     })
@@ -76,8 +76,8 @@ pub fn check(client: &Client, policy: &TokenPolicy) -> Result<(), OAuthError> {
     ] {
         let fits = value.is_none_or(|value| (least..=most.as_secs()).contains(&value));
         if !fits {
-            let value = span::format(Duration::from_secs(value.unwrap_or_default()));
-            let most = span::format(most);
+            let value = show_duration(Duration::from_secs(value.unwrap_or_default()));
+            let most = show_duration(most);
             return Err(refused(format!("lifetimes.{name} is {value}; it must be {least}s to {most}")));
         }
     }
@@ -87,7 +87,7 @@ pub fn check(client: &Client, policy: &TokenPolicy) -> Result<(), OAuthError> {
         ("late_retry", own.late_retry, "refresh_retry_window", effective.refresh_retry_window),
     ] {
         let Some(value) = value.map(Duration::from_secs).filter(|value| *value > limit) else { continue };
-        let (value, limit) = (span::format(value), span::format(limit));
+        let (value, limit) = (show_duration(value), show_duration(limit));
         return Err(refused(format!(
             "lifetimes.{name} is {value}, longer than {limit_name} ({limit}), so it could never be reached; lower \
              it, or raise lifetimes.{limit_name}"

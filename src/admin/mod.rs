@@ -13,7 +13,6 @@ pub mod keys;
 pub mod lifetimes;
 pub mod rights;
 pub mod sessions;
-pub mod span;
 pub mod users;
 
 pub use authorize::{AdminCaller, authorize};

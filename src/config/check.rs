@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::settings::{Settings, Visitor, issuer_of};
 use super::source::{Gathered, Origin};
-use super::units::show_duration;
 use super::value::Setting;
 use super::{Effective, show_size};
+use crate::domain::units::show_duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -9,7 +9,6 @@ mod check;
 mod fault;
 mod settings;
 mod source;
-mod units;
 mod value;
 
 #[cfg(test)]
@@ -18,13 +17,13 @@ mod tests;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use crate::domain::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
 pub use fault::{Fault, Faults};
 pub use settings::{
     BootstrapSettings, DatabaseSettings, DatabaseUrl, IntrospectionSettings, KeySettings, PasswordSettings,
     ServerSettings, Settings,
 };
 pub use source::Origin;
-pub use units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
 
 /// The file that is read when none is named: `latchkey.toml` in the working directory, if it is there.
 pub const DEFAULT_FILE: &str = "latchkey.toml";

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::units::RateLimit;
 use super::value::{Setting, Size};
 use crate::domain::policy::TokenPolicy;
 use crate::domain::secret::SecretText;
+use crate::domain::units::RateLimit;
 
 /// Everything an operator decides. [`Settings::default`] is what holds where nothing is set.
 #[derive(Clone, Debug, Default)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::settings::DatabaseUrl;
-use super::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
 use crate::domain::secret::SecretText;
+use crate::domain::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
 
 /// A value before its type is known.
 #[derive(Clone, Debug)]

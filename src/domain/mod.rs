@@ -17,4 +17,5 @@ pub mod secret;
 pub mod session;
 pub mod sources;
 pub mod time;
+pub mod units;
 pub mod user;

@@ -8,7 +8,6 @@ use super::spec::{Secret, chosen_secret};
 use super::{Registered, change};
 use crate::admin::AdminCaller;
 use crate::admin::field::Field;
-use crate::admin::span;
 use crate::context::Context;
 use crate::credentials::{Credentials, secrets};
 use crate::domain::audit::AuditType;
@@ -16,6 +15,7 @@ use crate::domain::client::{Client, ClientSecret};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
+use crate::domain::units::{parse_seconds, show_duration};
 
 /// How long the old secret stays valid where the request does not say: long enough to roll a new one out.
 const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -61,9 +61,9 @@ pub async fn rotate_secret(
 
 fn overlap(rotation: &SecretRotation) -> Result<Duration, OAuthError> {
     let Field::Is(text) = &rotation.overlap else { return Ok(OVERLAP_DEFAULT) };
-    span::parse(text).filter(|overlap| *overlap <= OVERLAP_MAX).ok_or_else(|| {
+    parse_seconds(text).filter(|overlap| *overlap <= OVERLAP_MAX).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
-        let most = span::format(OVERLAP_MAX);
+        let most = show_duration(OVERLAP_MAX);
         OAuthError::new(
             Code::InvalidClientMetadata,
             format!("overlap: {shown:?} is not a span up to {most}; write one like \"0s\", \"1h\" or \"7d\""),

@@ -9,12 +9,12 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use super::json::{Answer, JsonBody};
 use super::{Gone, RemovalFailure, Topic, caller, location, moment};
 use crate::admin::clients::{self, Registered, SecretRotation};
-use crate::admin::span;
 use crate::app::App;
 use crate::domain::client::{AuthMethod, Client as Registration, GrantType};
 use crate::domain::origin::Origin;
 use crate::domain::policy::Lifetimes as OwnLifetimes;
 use crate::domain::secret::SecretText;
+use crate::domain::units::show_duration;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
 
@@ -249,7 +249,7 @@ const fn method_name(method: AuthMethod) -> &'static str {
 }
 
 fn lifetimes(own: &OwnLifetimes) -> Lifetimes {
-    let show = |seconds: Option<u64>| seconds.map(std::time::Duration::from_secs).map(span::format);
+    let show = |seconds: Option<u64>| seconds.map(std::time::Duration::from_secs).map(show_duration);
     Lifetimes {
         access_ttl: show(own.access_ttl),
         refresh_idle: show(own.refresh_idle),

@@ -9,9 +9,9 @@ use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use super::json::{Answer, JsonBody};
 use super::{Topic, caller, location, moment};
 use crate::admin::keys::{self, Executed, ImportOrder, KeyStory, RefreshKeyStory, RotateOrder};
-use crate::admin::span;
 use crate::app::App;
 use crate::domain::origin::Origin;
+use crate::domain::units::show_duration;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
 use crate::keys::plan::Action as Planned;
@@ -70,7 +70,7 @@ impl From<&KeyStory> for Key {
             ripe_at: moment(timeline.ripe_at),
             activates_at: moment(timeline.activates_at),
             retires_at: moment(timeline.retires_at),
-            longest_ttl: span::format(key.longest_ttl),
+            longest_ttl: show_duration(key.longest_ttl),
             reason: timeline.reason.clone(),
             imported: key.imported,
         }
@@ -87,7 +87,7 @@ impl From<&RefreshKeyStory> for Key {
             ripe_at: None,
             activates_at: None,
             retires_at: moment(story.retires_at),
-            longest_ttl: span::format(story.longest_absolute),
+            longest_ttl: show_duration(story.longest_absolute),
             reason: story.reason.clone(),
             imported: false,
         }

@@ -11,6 +11,11 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, &SPANS).map(Duration::from_millis)
 }
 
+/// The same, for spans that are counted in whole seconds.
+pub fn parse_seconds(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|span| span.subsec_nanos() == 0)
+}
+
 /// Writes a span in the largest unit that keeps it whole.
 pub fn show_duration(span: Duration) -> String {
     show(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), &SPANS)
@@ -68,5 +73,28 @@ impl std::fmt::Display for RateLimit {
         let millis = u64::try_from(self.per.as_millis()).unwrap_or(u64::MAX);
         let unit = SPANS.iter().find(|(_, factor)| *factor == millis).map_or("s", |(name, _)| name);
         write!(f, "{}/{unit}", self.burst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_and_written_alike() {
+        for (text, seconds) in [("0s", 0), ("30s", 30), ("10m", 600), ("12h", 43_200), ("7d", 604_800), ("90s", 90)] {
+            assert_eq!(parse_seconds(text), Some(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(show_duration(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(parse_duration("1500ms"), Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn what_is_no_span_is_refused() {
+        let overflows = ["99999999999999999999d", "9999999999999999999d"];
+        for text in ["", "s", "10", "-1s", "+1s", "1.5h", "10 m", "10M", "1w", "1é", "1500ms"].iter().chain(&overflows)
+        {
+            assert_eq!(parse_seconds(text), None, "{text:?}");
+        }
     }
 }
