@@ -14,6 +14,7 @@ mod cursor;
 mod database;
 mod endpoint;
 mod group;
+mod inspect;
 mod keys;
 mod lock;
 mod open;
@@ -40,6 +41,7 @@ use crate::domain::session::{EndReason, Outcome, Presented, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
+pub use inspect::{Inspection, inspect};
 pub use open::{OpenError, StorageSettings, migrate, open};
 
 /// Why the store gave no outcome. Whether a write took effect is then unknown; every operation may be tried again.

@@ -17,8 +17,8 @@ use super::writer::{Workshop, Writers};
 use crate::domain::revocation::RevocationSink;
 use crate::domain::session::ChainKeys;
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Where the database is and how much may wait for it.
 #[derive(Clone, Debug)]
@@ -141,7 +141,10 @@ fn create(path: &Path) -> std::io::Result<PathBuf> {
     path.canonicalize()
 }
 
-fn unreachable(endpoint: &Endpoint, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenError {
+pub(super) fn unreachable(
+    endpoint: &Endpoint,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> OpenError {
     OpenError::Unreachable { database: endpoint.shown(), error: error.into() }
 }
 

@@ -20,19 +20,25 @@ pub(super) fn clock(server: Option<i64>) -> Vec<Finding> {
     let now = SystemClock.now();
     let mut findings = vec![year(now)];
     if let Some(theirs) = server {
-        let theirs = Timestamp::from_seconds(theirs);
-        let apart = now.since(theirs).max(theirs.since(now));
-        findings.push(if apart > SKEW {
-            Finding::fail(
-                "clock",
-                format!("this machine and the server are {} apart", show_duration(apart)),
-                "run NTP on both: tokens are refused for clocks that disagree",
-            )
-        } else {
-            Finding::ok("clock", "this machine and the server agree within a minute")
-        });
+        findings.push(apart("this machine and the server", Timestamp::from_seconds(theirs)));
     }
     findings
+}
+
+/// Whether a clock agrees with this machine's; `who` names both.
+pub(super) fn apart(who: &str, theirs: Timestamp) -> Finding {
+    let now = SystemClock.now();
+    let apart = now.since(theirs).max(theirs.since(now));
+    if apart > SKEW {
+        let apart = Duration::from_secs(apart.as_secs());
+        Finding::fail(
+            "clock",
+            format!("{who} are {} apart", show_duration(apart)),
+            "run NTP on both: tokens are refused for clocks that disagree",
+        )
+    } else {
+        Finding::ok("clock", format!("{who} agree within a minute"))
+    }
 }
 
 fn year(now: Timestamp) -> Finding {

@@ -1,5 +1,6 @@
 //! `latchkey doctor`: what is unsafe, contradictory or broken, each with what to do. It changes nothing.
 
+mod database;
 mod machine;
 mod network;
 mod settings;
@@ -64,7 +65,7 @@ pub(super) async fn run(globals: &Globals) -> Result<()> {
     let mut findings = settings::unsafe_ones(&loaded);
     findings.extend(machine::files(&loaded));
     findings.extend(machine::clock(server.seconds));
-    findings.extend(network::database(&loaded.settings, &server).await);
+    findings.extend(database::look(&loaded.settings, &server).await);
     findings.extend(server.findings);
 
     let style = Style::stdout();

@@ -1,11 +1,8 @@
-//! What answers: the server under its issuer, and the database.
+//! What answers: the server under its issuer.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::Finding;
 use crate::config::Settings;
@@ -98,76 +95,6 @@ fn innermost(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Is the database there? What a running server says of it counts more than a look from outside.
-pub(super) async fn database(settings: &Settings, server: &Server) -> Vec<Finding> {
-    let url = &settings.database.url;
-    let shown = url.masked();
-    let finding = match url.sqlite_path() {
-        _ if server.is_ready => Finding::ok("database", format!("{shown} serves the running server")),
-        Some(path) => sqlite(Path::new(path)),
-        None => postgres(url.expose(), &shown).await,
-    };
-    vec![finding]
-}
-
-fn sqlite(path: &Path) -> Finding {
-    let about = "database";
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !path.exists() {
-        return if parent.is_dir() {
-            Finding::ok(about, format!("{} is made at the first start", path.display()))
-        } else {
-            let mend = format!("mkdir -p {}", parent.display());
-            Finding::fail(about, format!("there is no directory {}", parent.display()), mend)
-        };
-    }
-    let lock = path.with_file_name(format!("{}.lock", path.file_name().unwrap_or_default().to_string_lossy()));
-    let held = std::fs::File::open(&lock).is_ok_and(|lock| {
-        // Closing the handle gives the lock back at once if it was free.
-        matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
-    });
-    if held {
-        let holder = std::fs::read_to_string(&lock).unwrap_or_default();
-        return Finding::ok(about, format!("{} is in use by {}", path.display(), holder.trim()));
-    }
-    match magic(path) {
-        Ok(true) => Finding::ok(about, format!("{} is there, and nobody holds it", path.display())),
-        Ok(false) => Finding::fail(about, format!("{} is no SQLite file", path.display()), "mend database.url"),
-        Err(error) => Finding::fail(about, format!("{}: {error}", path.display()), "mend its permissions"),
-    }
-}
-
-/// Whether the file begins as SQLite files do, or is empty, which a first start mends.
-fn magic(path: &Path) -> std::io::Result<bool> {
-    use std::io::Read as _;
-    std::fs::OpenOptions::new().write(true).open(path)?;
-    let mut head = Vec::new();
-    std::fs::File::open(path)?.take(16).read_to_end(&mut head)?;
-    Ok(head.is_empty() || head == b"SQLite format 3\0")
-}
-
-async fn postgres(url: &str, shown: &str) -> Finding {
-    let about = "database";
-    let Some(address) = address_of(url) else {
-        return Finding::ok(about, format!("{shown} is reached through a socket file; `latchkey migrate` tries it"));
-    };
-    match timeout(PATIENCE, TcpStream::connect(&address)).await {
-        Ok(Ok(_)) => Finding::ok(about, format!("{address} takes connections; `latchkey migrate` tries the login")),
-        Ok(Err(error)) => Finding::fail(about, format!("{address}: {error}"), "start it, or mend database.url"),
-        Err(_) => Finding::fail(about, format!("{address} does not answer"), "mend the network or database.url"),
-    }
-}
-
-/// Host and port of a PostgreSQL URL; `None` where it names none.
-fn address_of(url: &str) -> Option<String> {
-    let rest = url.split_once("://")?.1;
-    let authority = rest.split(['/', '?']).next()?;
-    let host = authority.rsplit('@').next().filter(|host| !host.is_empty())?;
-    let has_port =
-        host.rsplit_once(':').is_some_and(|(before, port)| port.parse::<u16>().is_ok() && !before.ends_with(':'));
-    Some(if has_port { host.to_owned() } else { format!("{host}:5432") })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
@@ -179,25 +106,5 @@ mod tests {
         assert_eq!(judge("http://a", "u", 200, &body).verdict, Verdict::Ok);
         assert_eq!(judge("http://b", "u", 200, &body).verdict, Verdict::Fail);
         assert_eq!(judge("http://b", "u", 404, &Value::Null).verdict, Verdict::Fail);
-    }
-
-    #[test]
-    fn a_database_is_found_by_its_url() {
-        assert_eq!(address_of("postgres://u:p@db/latchkey").as_deref(), Some("db:5432"));
-        assert_eq!(address_of("postgres://db:6432").as_deref(), Some("db:6432"));
-        assert_eq!(address_of("postgres://[::1]:6432/x").as_deref(), Some("[::1]:6432"));
-        assert_eq!(address_of("postgres:///latchkey?host=/run/postgresql"), None);
-    }
-
-    #[test]
-    fn a_file_that_is_no_database_is_seen() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("x.db");
-        assert_eq!(sqlite(&path).verdict, Verdict::Ok);
-        std::fs::write(&path, "something else").unwrap();
-        assert_eq!(sqlite(&path).verdict, Verdict::Fail);
-        std::fs::write(&path, b"SQLite format 3\0...").unwrap();
-        assert_eq!(sqlite(&path).verdict, Verdict::Ok);
-        assert_eq!(sqlite(&place.path().join("none/x.db")).verdict, Verdict::Fail);
     }
 }
