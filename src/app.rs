@@ -95,12 +95,23 @@ impl App {
     /// Opens the database, reads or makes what is missing, and answers a program that can issue tokens.
     ///
     /// # Errors
-    /// See [`StartError`]: what is wrong and how to mend it.
+    /// See [`StartError`]: what is wrong and how to mend it. The database is closed again.
     pub async fn start(settings: Settings, sources: Sources) -> Result<Arc<Self>, StartError> {
-        let Sources { clock, entropy, meter } = sources;
-        let metrics = Arc::new(Metrics::new(clock.now()));
-        let meter = meter.unwrap_or_else(|| Arc::clone(&metrics) as Arc<dyn Meter>);
-        let context = open(&settings, clock, entropy, meter).await?;
+        let keyring = Arc::new(Keyring::empty());
+        let revocations = Arc::new(RevocationSet::default());
+        let storage = StorageSettings::new(settings.database.url.expose());
+        let store = storage::open(storage, Arc::clone(&keyring) as _, Arc::clone(&revocations) as _).await?;
+        let opened = Opened { store: Arc::clone(&store), keyring, revocations };
+        let started = Self::start_on(opened, settings, sources).await;
+        if started.is_err() {
+            store.close().await;
+        }
+        started
+    }
+
+    async fn start_on(opened: Opened, settings: Settings, sources: Sources) -> Result<Arc<Self>, StartError> {
+        let metrics = Arc::new(Metrics::new(sources.clock.now()));
+        let context = context(opened, &settings, sources, &metrics).await?;
 
         // The first start makes keys here; a later one carries out what became due in the meantime.
         keys::tick(&context).await?;
@@ -137,17 +148,20 @@ fn watch(metrics: &Metrics, replica: &Arc<Replica>) {
     metrics.watch("keys_revision", help, move || seen.keys().revision());
 }
 
+/// An opened database and what it tells of what it decides.
+struct Opened {
+    store: Arc<dyn Store>,
+    keyring: Arc<Keyring>,
+    revocations: Arc<RevocationSet>,
+}
+
 /// The context of use cases on an opened database, before any key or client is made.
-async fn open(
+async fn context(
+    Opened { store, keyring, revocations }: Opened,
     settings: &Settings,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    meter: Arc<dyn Meter>,
+    Sources { clock, entropy, meter }: Sources,
+    metrics: &Arc<Metrics>,
 ) -> Result<Context, StartError> {
-    let keyring = Arc::new(Keyring::empty());
-    let revocations = Arc::new(RevocationSet::default());
-    let storage = StorageSettings::new(settings.database.url.expose());
-    let store = storage::open(storage, Arc::clone(&keyring) as _, Arc::clone(&revocations) as _).await?;
     let masters = Arc::new(master_keys(settings, &*store, &*entropy).await?);
     let replica_settings = ReplicaSettings {
         staleness: settings.introspection.revocation_staleness,
@@ -166,7 +180,7 @@ async fn open(
         store,
         clock,
         entropy,
-        meter,
+        meter: meter.unwrap_or_else(|| Arc::clone(metrics) as Arc<dyn Meter>),
         masters,
         issuer: settings.server.issuer.as_str().into(),
         policy: settings.tokens.clone(),
