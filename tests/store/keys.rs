@@ -84,9 +84,11 @@ async fn a_commit_that_fails_writes_nothing(bed: Bed) {
 async fn limits_are_raised_and_never_lowered(bed: Bed) {
     let active = signing("active", KeyState::Active { since: NOW });
     let retired = signing("retired", KeyState::Retired { since: NOW });
+    let standby = signing("standby", KeyState::Standby);
     let writes = vec![
         KeyWrite::InsertSigning(active.clone()),
         KeyWrite::InsertSigning(retired),
+        KeyWrite::InsertSigning(standby),
         KeyWrite::InsertRefresh(refresh(1, RefreshKeyState::Active)),
     ];
     bed.store.commit_keys(0, writes, Vec::new()).await.unwrap();
@@ -95,12 +97,20 @@ async fn limits_are_raised_and_never_lowered(bed: Bed) {
         bed.store.raise(Raise::Ttl { kid: active.kid.clone(), ttl: seconds(n) }).await.unwrap();
         bed.store.raise(Raise::RefreshAbsolute { version: 1, absolute: seconds(n) }).await.unwrap();
     }
-    // A plan made before the limits were raised does not lower them.
-    let writes = vec![KeyWrite::UpdateSigning(active), KeyWrite::UpdateRefresh(refresh(1, RefreshKeyState::Active))];
-    assert_eq!(bed.store.commit_keys(1, writes, Vec::new()).await.unwrap(), KeyCommit::Committed(2));
+    // Every node learns of what was raised, by a revision for each; what raised nothing changes nothing.
+    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().keys_revision, 4);
+    // Rows as they were before the limits were raised do not lower them.
+    let writes = || {
+        let refresh = refresh(1, RefreshKeyState::Active);
+        vec![KeyWrite::UpdateSigning(active.clone()), KeyWrite::UpdateRefresh(refresh)]
+    };
+    assert_eq!(bed.store.commit_keys(1, writes(), Vec::new()).await.unwrap(), KeyCommit::Outdated);
+    assert_eq!(bed.store.commit_keys(4, writes(), Vec::new()).await.unwrap(), KeyCommit::Committed(5));
     let table = bed.store.keys().await.unwrap();
     let of = |kid: &str| table.signing.iter().find(|key| key.kid.as_str() == kid).unwrap();
     assert_eq!((of("active").longest_max_age, of("active").longest_ttl), (seconds(500), seconds(500)));
     assert_eq!((of("retired").longest_max_age, of("retired").longest_ttl), (seconds(60), seconds(30)));
+    // Somebody may have been served the longer max-age before the standby was in the set.
+    assert_eq!(of("standby").unseen_max_age, seconds(500));
     assert_eq!(table.refresh[0].longest_absolute, seconds(500));
 }
