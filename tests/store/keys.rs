@@ -92,7 +92,7 @@ async fn limits_are_raised_and_never_lowered(bed: Bed) {
         KeyWrite::InsertRefresh(refresh(1, RefreshKeyState::Active)),
     ];
     bed.store.commit_keys(0, writes, Vec::new()).await.unwrap();
-    for n in [500, 5] {
+    for n in [5000, 5] {
         bed.store.raise(Raise::MaxAge(seconds(n))).await.unwrap();
         bed.store.raise(Raise::Ttl { kid: active.kid.clone(), ttl: seconds(n) }).await.unwrap();
         bed.store.raise(Raise::RefreshAbsolute { version: 1, absolute: seconds(n) }).await.unwrap();
@@ -108,9 +108,9 @@ async fn limits_are_raised_and_never_lowered(bed: Bed) {
     assert_eq!(bed.store.commit_keys(4, writes(), Vec::new()).await.unwrap(), KeyCommit::Committed(5));
     let table = bed.store.keys().await.unwrap();
     let of = |kid: &str| table.signing.iter().find(|key| key.kid.as_str() == kid).unwrap();
-    assert_eq!((of("active").longest_max_age, of("active").longest_ttl), (seconds(500), seconds(500)));
+    assert_eq!((of("active").longest_max_age, of("active").longest_ttl), (seconds(5000), seconds(5000)));
     assert_eq!((of("retired").longest_max_age, of("retired").longest_ttl), (seconds(60), seconds(30)));
     // Somebody may have been served the longer max-age before the standby was in the set.
-    assert_eq!(of("standby").unseen_max_age, seconds(500));
-    assert_eq!(table.refresh[0].longest_absolute, seconds(500));
+    assert_eq!(of("standby").unseen_max_age, seconds(5000));
+    assert_eq!(table.refresh[0].longest_absolute, seconds(5000));
 }
