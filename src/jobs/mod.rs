@@ -22,10 +22,8 @@ const SWEEP_BATCH: u32 = 500;
 /// Starts every job; dropping the set ends them.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
-    if app.context.store.has_other_writers() {
-        let pace = app.settings.introspection.revocation_staleness / 2;
-        jobs.spawn(repeat(Arc::clone(app), pace, "follow", follow));
-    }
+    let pace = app.settings.introspection.revocation_staleness / 2;
+    jobs.spawn(repeat(Arc::clone(app), pace, "follow", follow));
     jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
     jobs.spawn(repeat(Arc::clone(app), SWEEP_PACE, "sweep", sweep));
     jobs.spawn(repeat(Arc::clone(app), HOUSEKEEPING_PACE, "housekeeping", housekeeping));
@@ -48,6 +46,9 @@ where
 }
 
 /// Keeps the node able to vouch, so that requests need not ask the database themselves.
+///
+/// Where no other process writes, it still finds what this one wrote without noticing: a change lives on when its
+/// caller hangs up, or its COMMIT goes unanswered, before memory was read again.
 async fn follow(app: Arc<App>) -> anyhow::Result<()> {
     Ok(app.context.replica.catch_up().await?)
 }

@@ -3,7 +3,8 @@
 //! One bound covers all three: the node vouches by a catch-up query *begun* less than `revocation_staleness` ago, on a
 //! clock that counts suspended time. Past the bound it asks the database before it answers, and fails if that fails:
 //! slower, never wrong. A miss is never answered from memory where others write too; equal and concurrent misses share
-//! one query. Where this process is the only writer (SQLite) memory is always current.
+//! one query. Where this process is the only writer (SQLite) memory is current: whoever changes something reads it again
+//! before it answers, and the polling job finds the change of a caller that went away in between.
 
 mod revocations;
 

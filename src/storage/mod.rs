@@ -315,7 +315,7 @@ pub trait Store: Send + Sync {
     async fn set_note(&self, name: &str, value: &str) -> Result<()>;
     /// What changed since the floor of an earlier answer; from 0, everything that has not expired.
     async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp>;
-    /// Whether a poll is needed at all: `false` where this process alone writes (SQLite).
+    /// Whether other processes write too: `false` on SQLite.
     fn has_other_writers(&self) -> bool;
     /// Removes up to `limit` expired rows of each kind.
     async fn sweep(&self, now: Timestamp, limit: u32) -> Result<Swept>;

@@ -82,21 +82,24 @@ macro_rules! catch_up {
          r.kind, r.id, r.minted_before, r.expires_at "
     };
 }
-macro_rules! catch_up_join {
-    () => {
-        "LEFT JOIN revocations AS r ON r.tx >= CASE WHEN now.floor < $1 THEN 0 ELSE $1 END AND r.expires_at > $2"
-    };
-}
 /// One statement, so that the rows and the next floor are of one snapshot: a transaction still running then has an id
 /// at or above the floor, and its rows are read next time. A floor above this database's own is another database's (a
 /// backup was restored): everything is read again.
+///
+/// On SQLite this process writes alone and hears of its own revocations before they are committed: past the first
+/// reading there is no news of them.
 pub(super) const CATCH_UP: Sql = Sql {
-    sqlite: concat!("SELECT 0 AS floor, ", catch_up!(), "FROM (SELECT 0 AS floor) AS now ", catch_up_join!()),
+    sqlite: concat!(
+        "SELECT 1 AS floor, ",
+        catch_up!(),
+        "FROM (SELECT 1) AS now \
+         LEFT JOIN revocations AS r ON r.expires_at > CASE WHEN $1 < 1 THEN $2 ELSE 9223372036854775807 END"
+    ),
     postgres: concat!(
         "SELECT now.floor AS floor, ",
         catch_up!(),
-        "FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS floor) AS now ",
-        catch_up_join!()
+        "FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS floor) AS now \
+         LEFT JOIN revocations AS r ON r.tx >= CASE WHEN now.floor < $1 THEN 0 ELSE $1 END AND r.expires_at > $2"
     ),
 };
 

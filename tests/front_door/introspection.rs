@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use latchkey::domain::audit::{Actor, AuditType};
+use latchkey::domain::ids::ClientId;
+use latchkey::storage::{ChangeOutcome, ClientEffects};
 use serde_json::json;
 
 use crate::support::forge::{Forged, forge};
@@ -123,5 +126,34 @@ fn with_the_database_stopped_cached_tokens_obey_the_staleness_bound() {
         assert!(stale.headers.contains_key("retry-after"));
         cluster.start_again();
         assert!(server.is_active(&app, &login.access()).await, "and it recovers by itself");
+    });
+}
+
+#[test]
+fn a_change_whose_caller_hung_up_counts_too() {
+    on_each_database(async |server: Server| {
+        let app = server.web_app().await;
+        let login = server.login(&app).await;
+        assert!(server.is_active(&app, &login.access()).await);
+
+        // What the writer commits when nobody waits for it any more: the node's memory is not told.
+        let context = &server.app.context;
+        let mut client = context.store.client(&ClientId::new("web")).await.unwrap().unwrap();
+        client.disabled = true;
+        let now = context.now();
+        let audit = context.audit(AuditType::ClientUpdated, Actor::system());
+        let effects = ClientEffects { revoke_tokens_before: None, now, horizon: context.horizon(), audit };
+        assert_eq!(context.store.change_client(client, effects).await.unwrap(), ChangeOutcome::Changed);
+
+        let _jobs = latchkey::jobs::start(&server.app);
+        let form = [("grant_type", "client_credentials")];
+        for _ in 0..100 {
+            if server.token(&app, &form).await.status != 200 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server.token(&app, &form).await.is_error(400, "unauthorized_client");
+        server.refresh(&app, &login.refresh()).await.is_refused("client_disabled");
     });
 }
