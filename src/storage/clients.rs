@@ -3,7 +3,7 @@
 
 use super::cursor::Cursor;
 use super::readers::Readers;
-use super::sessions::{self, Ending, Owner};
+use super::sessions::{self, Ending, Owner, TooMany};
 use super::sql::{DbError, DbResult, Row, args};
 use super::tx::Tx;
 use super::writer::Decision;
@@ -92,19 +92,21 @@ pub(super) async fn delete(
     client_id: ClientId,
     version: i64,
     effects: ClientEffects,
-) -> DbResult<Decision<ChangeOutcome>> {
+) -> DbResult<Decision<Result<ChangeOutcome, TooMany>>> {
     const TEXT: &str = "DELETE FROM clients WHERE client_id = $1 AND version = $2";
     let admins = lock_and_count(tx).await?;
     if tx.execute(TEXT, args![&client_id, version]).await? == 0 {
-        return Ok(Decision::Discard(missed(tx, &client_id).await?));
+        return Ok(Decision::Discard(Ok(missed(tx, &client_id).await?)));
     }
     if admins > 0 && count_full_admins(tx).await? == 0 {
-        return Ok(Decision::Discard(ChangeOutcome::LastAdmin));
+        return Ok(Decision::Discard(Ok(ChangeOutcome::LastAdmin)));
     }
     let ending = Ending { reason: EndReason::ClientDeleted, now: effects.now, horizon: effects.horizon };
-    sessions::end_all(tx, Owner::Client(&client_id), ending).await?;
+    if let Err(many) = sessions::end_all(tx, &Owner::Client(client_id.clone()), ending).await? {
+        return Ok(Decision::Discard(Err(many)));
+    }
     carry_out(tx, &client_id, effects).await?;
-    Ok(Decision::Keep(ChangeOutcome::Changed))
+    Ok(Decision::Keep(Ok(ChangeOutcome::Changed)))
 }
 
 /// Locks out other changes of clients, and counts the full admins as they are then.

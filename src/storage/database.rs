@@ -1,11 +1,14 @@
 //! The store itself: each operation handed to the writers or the readers.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::group::{GroupJob, RevokeToken};
 use super::readers::Readers;
+use super::sessions::{Ending, Owner, TooMany};
 use super::sql::{Dialect, args};
-use super::writer::{Decision, Writers};
+use super::writer::Writers;
 use super::{
     AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, EndOutcome, EndSession, KeyCommit, KeyWrite,
     Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, Result, SessionFilter, Store, Swept,
@@ -15,9 +18,12 @@ use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
 use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
 use crate::domain::key::KeyTable;
-use crate::domain::session::Session;
+use crate::domain::session::{EndReason, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
+
+/// More than one round of ending some sessions takes, the wait for its turn included.
+const LONGEST_ROUND: Duration = Duration::from_secs(10);
 
 /// A database that is open.
 pub(super) struct Database {
@@ -29,6 +35,22 @@ pub(super) struct Database {
 impl Database {
     pub fn new(readers: Readers, writers: Writers, dialect: Dialect) -> Self {
         Self { readers, writers, dialect }
+    }
+
+    /// Ends sessions ahead of a change that found too many to end, some at a time, so that no other writer waits for
+    /// long. Cut short, some sessions have ended and nothing has changed: who tries again goes on from there.
+    ///
+    /// Answers how many have ended, and the horizon of what follows: tokens may be minted meanwhile.
+    async fn end_ahead(&self, owner: &Owner, mut ending: Ending) -> Result<(u64, Timestamp)> {
+        let mut ended = 0;
+        loop {
+            let owner = owner.clone();
+            ending.horizon = ending.horizon.plus(LONGEST_ROUND);
+            match self.writers.alone(move |tx| Box::pin(sessions::end_some(tx, owner, ending))).await? {
+                0 => return Ok((ended, ending.horizon)),
+                some => ended += some,
+            }
+        }
     }
 }
 
@@ -51,16 +73,22 @@ impl Store for Database {
         self.writers.together(Some(end.id), end, |job| GroupJob::End(Box::new(job))).await
     }
 
-    async fn end_user_sessions(&self, sub: &Sub, effects: UserEffects) -> Result<u64> {
-        let sub = sub.clone();
-        self.writers
-            .alone(move |tx| {
-                Box::pin(async move {
-                    let reason = crate::domain::session::EndReason::RevokedByAdmin;
-                    users::carry_out(tx, &sub, effects, Some(reason)).await.map(Decision::Keep)
-                })
-            })
-            .await
+    async fn end_user_sessions(&self, sub: &Sub, mut effects: UserEffects) -> Result<u64> {
+        let owner = Owner::User(sub.clone());
+        let mut ahead = 0;
+        loop {
+            let (sub, these) = (sub.clone(), effects.clone());
+            let work = self.writers.alone(move |tx| {
+                Box::pin(async move { users::carry_out(tx, &sub, these, Some(EndReason::RevokedByAdmin)).await })
+            });
+            match work.await? {
+                Ok(ended) => return Ok(ahead + ended),
+                Err(TooMany(ending)) => {
+                    let (ended, horizon) = self.end_ahead(&owner, ending).await?;
+                    (ahead, effects.horizon) = (ahead + ended, horizon);
+                }
+            }
+        }
     }
 
     async fn revoke_token(&self, jti: &Jti, expires_at: Timestamp, audit: AuditEvent) -> Result<()> {
@@ -92,13 +120,26 @@ impl Store for Database {
         Ok(users::list(&self.readers, page).await?)
     }
 
-    async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome> {
-        self.writers.alone(move |tx| Box::pin(users::change(tx, user, effects))).await
+    async fn change_user(&self, user: User, mut effects: UserEffects) -> Result<ChangeOutcome> {
+        let owner = Owner::User(user.sub.clone());
+        loop {
+            let (user, these) = (user.clone(), effects.clone());
+            match self.writers.alone(move |tx| Box::pin(users::change(tx, user, these))).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(TooMany(ending)) => effects.horizon = self.end_ahead(&owner, ending).await?.1,
+            }
+        }
     }
 
-    async fn delete_user(&self, sub: &Sub, version: i64, effects: UserEffects) -> Result<ChangeOutcome> {
-        let sub = sub.clone();
-        self.writers.alone(move |tx| Box::pin(users::delete(tx, sub, version, effects))).await
+    async fn delete_user(&self, sub: &Sub, version: i64, mut effects: UserEffects) -> Result<ChangeOutcome> {
+        let owner = Owner::User(sub.clone());
+        loop {
+            let (sub, these) = (sub.clone(), effects.clone());
+            match self.writers.alone(move |tx| Box::pin(users::delete(tx, sub, version, these))).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(TooMany(ending)) => effects.horizon = self.end_ahead(&owner, ending).await?.1,
+            }
+        }
     }
 
     async fn upgrade_password_hash(&self, sub: &Sub, credential_epoch: i64, hash: &str) -> Result<bool> {
@@ -130,9 +171,20 @@ impl Store for Database {
         self.writers.alone(move |tx| Box::pin(clients::change(tx, client, effects))).await
     }
 
-    async fn delete_client(&self, client_id: &ClientId, version: i64, effects: ClientEffects) -> Result<ChangeOutcome> {
-        let client_id = client_id.clone();
-        self.writers.alone(move |tx| Box::pin(clients::delete(tx, client_id, version, effects))).await
+    async fn delete_client(
+        &self,
+        client_id: &ClientId,
+        version: i64,
+        mut effects: ClientEffects,
+    ) -> Result<ChangeOutcome> {
+        let owner = Owner::Client(client_id.clone());
+        loop {
+            let (client_id, these) = (client_id.clone(), effects.clone());
+            match self.writers.alone(move |tx| Box::pin(clients::delete(tx, client_id, version, these))).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(TooMany(ending)) => effects.horizon = self.end_ahead(&owner, ending).await?.1,
+            }
+        }
     }
 
     async fn keys(&self) -> Result<KeyTable> {

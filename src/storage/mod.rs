@@ -135,7 +135,8 @@ pub enum EndOutcome {
 /// What else happens in the transaction of a change to a user.
 #[derive(Clone, Debug)]
 pub struct UserEffects {
-    /// End all the user's sessions, for this reason.
+    /// End all the user's sessions, for this reason. Where they are thousands, most of them end in transactions before
+    /// that of the change.
     pub end_sessions: Option<EndReason>,
     pub now: Timestamp,
     pub horizon: Timestamp,

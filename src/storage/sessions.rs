@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::cursor::Cursor;
 use super::readers::Readers;
-use super::sql::{DbError, DbResult, Dialect, Hex, Row, Sql, Value, args, from_json};
+use super::sql::{DbError, DbResult, Hex, JsonRows, Row, Sql, Value, args, from_json};
 use super::tx::Tx;
+use super::writer::Decision;
 use super::{Listed, Page, SessionFilter};
 use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::revocation::{Revocation, Revoked};
@@ -244,62 +245,98 @@ pub(super) async fn list(readers: &Readers, filter: SessionFilter, page: Page) -
 }
 
 /// Whose sessions to end.
-#[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
-    User(&'a Sub),
-    Client(&'a ClientId),
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    User(Sub),
+    Client(ClientId),
 }
 
 /// When and why sessions end, and until when their access tokens must be remembered as inactive.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
     pub reason: EndReason,
     pub now: Timestamp,
     pub horizon: Timestamp,
 }
 
-macro_rules! end_all {
+/// How many sessions end in one transaction at most: a fraction of a second's work. Whoever has a user's password can
+/// open sessions without end, and must not thereby make it impossible to end them all.
+const AT_ONCE: u32 = 5_000;
+
+/// There are more sessions than one transaction ends: end some of them first ([`end_some`]).
+#[derive(Debug)]
+pub(super) struct TooMany(pub Ending);
+
+macro_rules! live_sessions {
     ($owner:literal) => {
-        (
-            // Rows are locked in the order that batches lock them in.
-            concat!(
-                "SELECT id FROM sessions WHERE ",
-                $owner,
-                " = $1 AND ended_at IS NULL AND idle_expires_at > $2 ORDER BY id FOR UPDATE"
+        concat!(
+            "SELECT id FROM sessions WHERE ",
+            $owner,
+            " = $1 AND ended_at IS NULL AND idle_expires_at > $2 LIMIT $3"
+        )
+    };
+    // Rows are locked in the order that batches lock them in.
+    ($owner:literal, locked) => {
+        Sql {
+            sqlite: live_sessions!($owner),
+            postgres: concat!(
+                "SELECT id FROM sessions WHERE id = ANY (ARRAY(",
+                live_sessions!($owner),
+                ")) ORDER BY id FOR UPDATE"
             ),
-            concat!(
-                "UPDATE sessions SET ended_at = $3, end_reason = $4, row_version = row_version + 1 WHERE ",
-                $owner,
-                " = $1 AND ended_at IS NULL AND idle_expires_at > $2 RETURNING id"
-            ),
+        }
+    };
+}
+
+const LIVE_OF_USER: Sql = live_sessions!("sub", locked);
+const LIVE_OF_CLIENT: Sql = live_sessions!("client_id", locked);
+
+macro_rules! end {
+    ($ids:literal) => {
+        concat!(
+            "UPDATE sessions SET ended_at = $2, end_reason = $3, row_version = row_version + 1 WHERE id ",
+            $ids,
+            " AND ended_at IS NULL RETURNING id"
         )
     };
 }
 
+const END: Sql = Sql {
+    sqlite: end!("IN (SELECT value FROM json_each($1))"),
+    postgres: end!("= ANY (ARRAY(SELECT json_array_elements_text($1::json)))"),
+};
+
 /// Ends the sessions of a user or client, and answers how many those were.
 ///
 /// A session that expired so long ago that no access token of it can be live is left as it is: its reason stays right.
-pub(super) async fn end_all(tx: &mut Tx, owner: Owner<'_>, ending: Ending) -> DbResult<u64> {
-    let (lock, end) = match owner {
-        Owner::User(_) => end_all!("sub"),
-        Owner::Client(_) => end_all!("client_id"),
-    };
-    let owner = match owner {
-        Owner::User(sub) => Value::from(sub),
-        Owner::Client(client_id) => Value::from(client_id),
+pub(super) async fn end_all(tx: &mut Tx, owner: &Owner, ending: Ending) -> DbResult<Result<u64, TooMany>> {
+    let ended = end_up_to(tx, owner, ending, AT_ONCE + 1).await?;
+    Ok(if ended > u64::from(AT_ONCE) { Err(TooMany(ending)) } else { Ok(ended) })
+}
+
+/// Ends some of the sessions of a user or client, and answers how many.
+pub(super) async fn end_some(tx: &mut Tx, owner: Owner, ending: Ending) -> DbResult<Decision<u64>> {
+    end_up_to(tx, &owner, ending, AT_ONCE).await.map(Decision::Keep)
+}
+
+async fn end_up_to(tx: &mut Tx, owner: &Owner, ending: Ending, limit: u32) -> DbResult<u64> {
+    let (live, owner) = match owner {
+        Owner::User(sub) => (LIVE_OF_USER, Value::from(sub)),
+        Owner::Client(client_id) => (LIVE_OF_CLIENT, Value::from(client_id)),
     };
     let longest_token = ending.horizon.since(ending.now);
     let expired_long_ago = Value::from(ending.now.minus(longest_token));
-    if tx.dialect() == Dialect::Postgres {
-        tx.fetch(lock, vec![owner.clone(), expired_long_ago.clone()]).await?;
+    let ids_of = |rows: Vec<Row>| -> DbResult<Vec<SessionId>> {
+        rows.iter().map(|row| row.parsed("id", |text| text.parse().ok())).collect()
+    };
+    let found = ids_of(tx.fetch(live, vec![owner, expired_long_ago, limit.into()]).await?)?;
+    if found.is_empty() {
+        return Ok(0);
     }
-    let args = vec![owner, expired_long_ago, ending.now.into(), ending.reason.as_str().into()];
-    let rows = tx.fetch(end, args).await?;
-    let mut revocations = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let id = row.parsed("id", |text| text.parse().ok())?;
-        revocations.push(Revocation { what: Revoked::Session(id), expires_at: ending.horizon });
-    }
-    tx.revoke(revocations).await?;
-    Ok(rows.len() as u64)
+    let args = args![JsonRows::of(found)?, ending.now, ending.reason.as_str()];
+    let ended = ids_of(tx.fetch(END, args).await?)?;
+    let count = ended.len() as u64;
+    let revoked = |id| Revocation { what: Revoked::Session(id), expires_at: ending.horizon };
+    tx.revoke(ended.into_iter().map(revoked).collect()).await?;
+    Ok(count)
 }

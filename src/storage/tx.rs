@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::audit::AuditRows;
 use super::endpoint::BEGIN_WRITE;
 use super::revocations;
-use super::sql::{Conn, DbResult, Dialect, JsonRows, Row, Sql, Value, args};
+use super::sql::{Conn, DbResult, JsonRows, Row, Sql, Value, args};
 use crate::domain::audit::AuditEvent;
 use crate::domain::revocation::{Revocation, RevocationSink};
 
@@ -21,10 +21,6 @@ impl Tx {
     pub async fn begin(mut conn: Conn) -> DbResult<Self> {
         conn.execute(BEGIN_WRITE, args![]).await?;
         Ok(Self { conn, decided: Vec::new() })
-    }
-
-    pub fn dialect(&self) -> Dialect {
-        self.conn.dialect()
     }
 
     pub async fn execute(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<u64> {

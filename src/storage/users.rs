@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::readers::Readers;
-use super::sessions::{self, Ending, Owner};
+use super::sessions::{self, Ending, Owner, TooMany};
 use super::sql::{DbResult, Row, args};
 use super::tx::Tx;
 use super::writer::Decision;
@@ -95,7 +95,11 @@ pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResu
     Ok(Decision::Keep(CreateOutcome::Created))
 }
 
-pub(super) async fn change(tx: &mut Tx, user: User, effects: UserEffects) -> DbResult<Decision<ChangeOutcome>> {
+pub(super) async fn change(
+    tx: &mut Tx,
+    user: User,
+    effects: UserEffects,
+) -> DbResult<Decision<Result<ChangeOutcome, TooMany>>> {
     const TEXT: &str = "UPDATE users SET username = $3, username_key = $4, password_hash = $5, claims = $6, \
                         admin_scopes = $7, disabled = $8, updated_at = $9, credential_epoch = $10, \
                         version = version + 1 WHERE sub = $1 AND version = $2";
@@ -112,13 +116,12 @@ pub(super) async fn change(tx: &mut Tx, user: User, effects: UserEffects) -> DbR
         user.credential_epoch,
     ];
     match tx.execute(TEXT, args).await {
-        Ok(0) => return Ok(Decision::Discard(missed(tx, &user.sub).await?)),
+        Ok(0) => return Ok(Decision::Discard(Ok(missed(tx, &user.sub).await?))),
         Ok(_) => {}
-        Err(error) if error.is_unique_violation() => return Ok(Decision::Discard(ChangeOutcome::Exists)),
+        Err(error) if error.is_unique_violation() => return Ok(Decision::Discard(Ok(ChangeOutcome::Exists))),
         Err(error) => return Err(error),
     }
-    carry_out(tx, &user.sub, effects, None).await?;
-    Ok(Decision::Keep(ChangeOutcome::Changed))
+    Ok(carry_out(tx, &user.sub, effects, None).await?.map(|ended| ended.map(|_| ChangeOutcome::Changed)))
 }
 
 /// Removes the row; whatever the caller asked for, the user's sessions end.
@@ -127,12 +130,13 @@ pub(super) async fn delete(
     sub: Sub,
     version: i64,
     effects: UserEffects,
-) -> DbResult<Decision<ChangeOutcome>> {
+) -> DbResult<Decision<Result<ChangeOutcome, TooMany>>> {
     if tx.execute("DELETE FROM users WHERE sub = $1 AND version = $2", args![&sub, version]).await? == 0 {
-        return Ok(Decision::Discard(missed(tx, &sub).await?));
+        return Ok(Decision::Discard(Ok(missed(tx, &sub).await?)));
     }
-    carry_out(tx, &sub, effects, Some(EndReason::UserDeleted)).await?;
-    Ok(Decision::Keep(ChangeOutcome::Changed))
+    Ok(carry_out(tx, &sub, effects, Some(EndReason::UserDeleted))
+        .await?
+        .map(|ended| ended.map(|_| ChangeOutcome::Changed)))
 }
 
 /// Why a guarded statement found no row.
@@ -150,16 +154,19 @@ pub(super) async fn carry_out(
     sub: &Sub,
     effects: UserEffects,
     at_least: Option<EndReason>,
-) -> DbResult<u64> {
+) -> DbResult<Decision<Result<u64, TooMany>>> {
     let ended = match effects.end_sessions.or(at_least) {
         Some(reason) => {
             let ending = Ending { reason, now: effects.now, horizon: effects.horizon };
-            sessions::end_all(tx, Owner::User(sub), ending).await?
+            match sessions::end_all(tx, &Owner::User(sub.clone()), ending).await? {
+                Ok(ended) => ended,
+                Err(many) => return Ok(Decision::Discard(Err(many))),
+            }
         }
         None => 0,
     };
     tx.record(&[effects.audit]).await?;
-    Ok(ended)
+    Ok(Decision::Keep(Ok(ended)))
 }
 
 /// The version grows, so that a change planned on the old hash cannot bring it back.

@@ -36,6 +36,15 @@ pub(super) enum Decision<T> {
     Discard(T),
 }
 
+impl<T> Decision<T> {
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Decision<U> {
+        match self {
+            Self::Keep(outcome) => Decision::Keep(change(outcome)),
+            Self::Discard(outcome) => Decision::Discard(change(outcome)),
+        }
+    }
+}
+
 pub(super) type Work<'t, T> = Pin<Box<dyn Future<Output = DbResult<Decision<T>>> + Send + 't>>;
 
 /// Work with a transaction of its own.

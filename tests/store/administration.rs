@@ -1,5 +1,6 @@
 //! Users and clients: what is written is read back, and every change says what became of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use latchkey::domain::audit::AuditType;
@@ -18,6 +19,7 @@ contract!(
     a_login_begun_before_a_change_opens_nothing,
     deleting_a_user_ends_the_sessions,
     logging_a_user_out_ends_the_sessions_and_counts_them,
+    any_number_of_sessions_can_be_ended,
     sessions_that_expired_long_ago_keep_their_reason,
     an_address_is_known_from_its_last_login,
     a_client_is_read_back_as_written,
@@ -101,6 +103,28 @@ async fn logging_a_user_out_ends_the_sessions_and_counts_them(bed: Bed) {
     for token in tokens {
         assert_eq!(bed.session(&token).await.ended, Some((NOW, EndReason::RevokedByAdmin)));
     }
+}
+
+/// Whoever has a password can open sessions without end; that must not keep it from being changed.
+async fn any_number_of_sessions_can_be_ended(bed: Bed) {
+    const MANY: usize = 5_200;
+    let mut user = bed.user("ada").await;
+    for _ in 0..MANY / 400 {
+        let mut logins = tokio::task::JoinSet::new();
+        for _ in 0..400 {
+            let (store, (login, _)) = (Arc::clone(&bed.store), login(&user, &bed.policy));
+            logins.spawn(async move { store.open_session(login).await.unwrap() });
+        }
+        assert!(logins.join_all().await.iter().all(|outcome| *outcome == OpenOutcome::Opened));
+    }
+    user.credential_epoch += 1;
+    let mut effects = user_effects(AuditType::UserPasswordChanged);
+    effects.end_sessions = Some(EndReason::PasswordChanged);
+    assert_eq!(bed.store.change_user(user.clone(), effects).await.unwrap(), ChangeOutcome::Changed);
+    let mut raw = bed.raw().await;
+    assert_eq!(raw.number("SELECT count(*) FROM sessions WHERE ended_at IS NULL").await, 0);
+    assert_eq!(raw.number("SELECT count(*) FROM revocations").await, MANY as i64, "and the access tokens of them all");
+    assert_eq!(bed.trail(AuditType::UserPasswordChanged).await.len(), 1);
 }
 
 async fn sessions_that_expired_long_ago_keep_their_reason(bed: Bed) {
