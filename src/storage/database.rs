@@ -46,9 +46,11 @@ impl Database {
         loop {
             let owner = owner.clone();
             ending.horizon = ending.horizon.plus(LONGEST_ROUND);
-            match self.writers.alone(move |tx| Box::pin(sessions::end_some(tx, owner, ending))).await? {
-                0 => return Ok((ended, ending.horizon)),
-                some => ended += some,
+            let some = self.writers.alone(move |tx| Box::pin(sessions::end_some(tx, owner, ending))).await?;
+            ended += some;
+            // Not until there is none: more may be opened all the while.
+            if some < u64::from(sessions::AT_ONCE) {
+                return Ok((ended, ending.horizon));
             }
         }
     }

@@ -261,7 +261,7 @@ pub(super) struct Ending {
 
 /// How many sessions end in one transaction at most: a fraction of a second's work. Whoever has a user's password can
 /// open sessions without end, and must not thereby make it impossible to end them all.
-const AT_ONCE: u32 = 5_000;
+pub(super) const AT_ONCE: u32 = 5_000;
 
 /// There are more sessions than one transaction ends: end some of them first ([`end_some`]).
 #[derive(Debug)]
