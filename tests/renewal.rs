@@ -272,3 +272,14 @@ fn the_clock_going_back_ends_nothing() {
     assert!(answer(&show(&mut session, &second, &policy, START)).is_some());
     assert!(session.idle_expires_at >= idle, "a rotation never shortens the idle limit by a clock's step");
 }
+
+#[test]
+fn a_narrowed_window_is_never_wider_than_the_clients_own() {
+    let policy = TokenPolicy { refresh_retry_window: Duration::from_secs(5), ..policy() };
+    assert!(policy.late_retry > policy.refresh_retry_window);
+    let (mut session, first) = opened(&policy);
+    show(&mut session, &first, &policy, START);
+    session.chain.as_mut().unwrap().narrowed = true;
+    let late = show(&mut session, &first, &policy, START.plus(Duration::from_secs(6)));
+    assert!(matches!(late.outcome, Outcome::Replayed { .. }), "{late:?}");
+}

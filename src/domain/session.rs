@@ -126,6 +126,11 @@ impl Session {
         self.idle_expires_at.min(self.absolute_expires_at)
     }
 
+    /// The same under the client's present policy, which may have shortened its sessions since.
+    pub fn expires_under(&self, policy: &TokenPolicy) -> Timestamp {
+        self.idle_expires_at.min(absolute_end(self, policy))
+    }
+
     /// Ends it, unless it has ended already.
     pub fn end(&mut self, now: Timestamp, reason: EndReason) -> bool {
         let first = self.ended.is_none();
@@ -414,5 +419,5 @@ fn replay(session: &mut Session, presented: u32, current: u32, now: Timestamp) -
 
 /// The window in which the immediate parent of the current generation gets the same answer again.
 pub fn retry_window(chain: &Chain, policy: &TokenPolicy) -> Duration {
-    if chain.narrowed { policy.late_retry } else { policy.refresh_retry_window }
+    if chain.narrowed { policy.late_retry.min(policy.refresh_retry_window) } else { policy.refresh_retry_window }
 }
