@@ -7,7 +7,7 @@
 use crate::client_auth::{ClientClaim, authenticate};
 use crate::context::Context;
 use crate::credentials::Credentials;
-use crate::domain::client::Client;
+use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::{ClientId, Jti, SessionId};
 use crate::domain::origin::Origin;
@@ -99,12 +99,13 @@ async fn active_refresh_token(ctx: &Context, caller: &Client, text: &str) -> Res
     let current = session.chain.as_ref().is_some_and(|chain| {
         chain.generation == presented.generation && same(&chain.secret_hash, &presented.secret.sha256())
     });
-    let alive = session.ended.is_none() && ctx.now() < session.expires_at() && !caller.disabled;
+    let expires_at = session.expires_under(&ctx.policy.of(caller));
+    let alive = session.ended.is_none() && ctx.now() < expires_at && caller.may_use(GrantType::RefreshToken);
     let active = current && alive && session.client_id == caller.client_id;
-    Ok(active.then(|| describe_session(ctx, &session)))
+    Ok(active.then(|| describe_session(ctx, &session, expires_at)))
 }
 
-fn describe_session(ctx: &Context, session: &Session) -> ActiveToken {
+fn describe_session(ctx: &Context, session: &Session, expires_at: Timestamp) -> ActiveToken {
     ActiveToken {
         token_type: "refresh_token",
         iss: ctx.issuer.to_string(),
@@ -112,7 +113,7 @@ fn describe_session(ctx: &Context, session: &Session) -> ActiveToken {
         aud: vec![ctx.issuer.to_string()],
         client_id: session.client_id.clone(),
         scope: session.scope.clone(),
-        exp: session.expires_at(),
+        exp: expires_at,
         iat: session.last_used_at,
         jti: None,
         sid: Some(session.id),

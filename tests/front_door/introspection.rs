@@ -80,6 +80,24 @@ fn a_client_sees_its_own_tokens_and_those_meant_for_it() {
 }
 
 #[test]
+fn a_refresh_token_that_would_be_refused_is_not_active() {
+    on_each_database(async |server: Server| {
+        let app = server.web_app().await;
+        let login = server.login(&app).await;
+        server.clock.advance(Duration::from_secs(3_600));
+        assert!(server.is_active(&app, &login.refresh()).await);
+        for (change, active) in [
+            (json!({ "lifetimes": { "refresh_absolute": "30m" } }), false),
+            (json!({ "lifetimes": { "refresh_absolute": null } }), true),
+            (json!({ "grant_types": ["client_credentials"] }), false),
+        ] {
+            server.admin_patch("/admin/v1/clients/web", change.clone()).await.is(200);
+            assert_eq!(server.is_active(&app, &login.refresh()).await, active, "{change}");
+        }
+    });
+}
+
+#[test]
 fn a_token_of_a_lost_key_is_inactive_for_ever_whatever_its_exp() {
     on_each_database(async |server: Server| {
         let app = server.web_app().await;
