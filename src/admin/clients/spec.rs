@@ -154,6 +154,13 @@ impl ClientSpec {
                 bounds.issuer
             )));
         }
+        // A client sees the tokens that name its id as audience: as above.
+        if client.client_id.as_str() == bounds.issuer {
+            return Err(refused(format!(
+                "client_id may not be the issuer {:?}: tokens that name it are meant for Latchkey itself; choose another",
+                bounds.issuer
+            )));
+        }
         lifetimes::check(client, bounds.policy)
     }
 
@@ -432,6 +439,15 @@ mod tests {
         let long = ClientSpec { client_id: Field::Is("x".repeat(256)), ..ClientSpec::default() };
         assert!(long.given_id().is_err());
         assert_eq!(ClientSpec::default().given_id().unwrap(), None);
+    }
+
+    #[test]
+    fn no_client_has_the_name_of_the_issuer() {
+        let policy = TokenPolicy::default();
+        let named = blank(ClientId::new("https://id.example.com"), Timestamp::from_seconds(1));
+        let bounds = Bounds { issuer: "https://id.example.com", policy: &policy };
+        let error = ClientSpec::default().applied_to(&named, bounds).unwrap_err();
+        assert!(error.code == Code::InvalidClientMetadata && error.description.contains("issuer"));
     }
 
     #[test]
