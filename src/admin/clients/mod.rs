@@ -105,6 +105,8 @@ pub async fn patch(
     let client = change(ctx, caller, client_id, AuditType::ClientUpdated, |base| {
         let mut next = spec.applied_to(base, bounds(ctx))?;
         may_grant(&caller.scope, &base.scope, &next.scope)?;
+        // One that an earlier attempt drew was never written.
+        drawn = None;
         if next.is_public() {
             next.secrets.clear();
         } else if next.secrets.is_empty() {
