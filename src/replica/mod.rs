@@ -21,7 +21,7 @@ pub use revocations::{RevocationSet, Subject};
 use crate::domain::client::Client;
 use crate::domain::error::OAuthError;
 use crate::domain::ids::ClientId;
-use crate::domain::key::{Alg, RefreshKeyState};
+use crate::domain::key::{Alg, RefreshKey, RefreshKeyState};
 use crate::domain::sources::Clock;
 use crate::keys::KeyError;
 use crate::keys::keyring::{Keyring, Snapshot};
@@ -278,17 +278,18 @@ impl Replica {
     /// The database does not answer.
     pub async fn ensure_absolute(&self, absolute: Duration) -> Result<Arc<Snapshot>> {
         self.ensure_current().await?;
-        let snapshot = self.keys();
-        let active = snapshot.table().refresh.iter().find(|key| key.state == RefreshKeyState::Active);
-        let Some(active) = active else {
-            return Err(ReplicaError::NoActiveKey("refresh"));
-        };
-        if absolute <= active.longest_absolute {
-            return Ok(snapshot);
+        let mut snapshot = self.keys();
+        // A rotation may come in between; the next one is a whole rotation away.
+        for _ in 0..2 {
+            let active = active_refresh(&snapshot)?;
+            if absolute <= active.longest_absolute {
+                return Ok(snapshot);
+            }
+            self.store.raise(Raise::RefreshAbsolute { version: active.version, absolute }).await?;
+            self.reload_keys().await?;
+            snapshot = self.keys();
         }
-        self.store.raise(Raise::RefreshAbsolute { version: active.version, absolute }).await?;
-        self.reload_keys().await?;
-        Ok(self.keys())
+        Ok(snapshot)
     }
 
     /// Makes it durable that key sets are served with this `max-age`, before the first one is.
@@ -302,6 +303,11 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+fn active_refresh(snapshot: &Snapshot) -> Result<&RefreshKey> {
+    let active = snapshot.table().refresh.iter().find(|key| key.state == RefreshKeyState::Active);
+    active.ok_or(ReplicaError::NoActiveKey("refresh"))
 }
 
 fn millis(span: Duration) -> u64 {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use latchkey::domain::key::RefreshKeyState;
+use latchkey::keys::plan::{Request, SealedKeys, apply, plan};
+use latchkey::storage::{KeyCommit, KeyWrite};
 use serde_json::{Value, json};
 
 use crate::support::people::header;
@@ -205,5 +208,27 @@ fn without_its_master_key_it_does_not_start_and_makes_no_other() {
 
         std::fs::write(&file, kept).unwrap();
         server.restart().await.get("/health/ready").await.is(200);
+    });
+}
+
+#[test]
+fn a_rotation_in_between_loses_no_longer_session() {
+    on_each_database(async |server: Server| {
+        // As another rotation commits it, of which this node's memory has not heard.
+        let context = &server.app.context;
+        let before = context.store.keys().await.unwrap();
+        let mut after = before.clone();
+        let request = Request::RotateRefresh;
+        let plan = plan(context.now(), &before, &context.key_policy, &[], &request).unwrap();
+        apply(&mut after, &plan, &mut SealedKeys::new(&context.masters, &*context.entropy), context.now()).unwrap();
+        let [old, new] = &after.refresh[..] else { panic!("{after:?}") };
+        let writes = vec![KeyWrite::UpdateRefresh(old.clone()), KeyWrite::InsertRefresh(new.clone())];
+        let committed = context.store.commit_keys(before.revision, writes, Vec::new()).await.unwrap();
+        assert!(matches!(committed, KeyCommit::Committed(_)));
+
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        let keys = context.replica.ensure_absolute(year).await.unwrap();
+        let active = keys.table().refresh.iter().find(|key| key.state == RefreshKeyState::Active).unwrap();
+        assert_eq!((active.version, active.longest_absolute), (2, year), "its tokens are known for as long");
     });
 }
