@@ -27,6 +27,9 @@ use crate::domain::secret::SecretText;
 /// No `client_id` is longer, in bytes.
 const LONGEST_ID: usize = 256;
 
+/// How often a client that was changed while it was proven is proven again.
+const ATTEMPTS: u32 = 4;
+
 /// What a request says of who the client is, not yet judged. Empty parameters are absent ones.
 #[derive(Clone, Default)]
 pub struct ClientClaim {
@@ -74,15 +77,7 @@ pub async fn authenticate(
     origin: &Origin,
 ) -> Result<AuthenticatedClient, OAuthError> {
     let proof = read(claim)?;
-    let client = if may_be_id(&proof.client_id) {
-        ctx.replica.client(&ClientId::new(proof.client_id.as_str())).await?
-    } else {
-        None
-    };
-    let proven = match &proof.secret {
-        Some(secret) => credentials.verify_client_secret(client.as_deref(), secret, origin.address()).await?,
-        None => client.as_ref().is_some_and(|client| client.is_public()),
-    };
+    let (client, proven) = prove(ctx, credentials, &proof, origin).await?;
     match client {
         Some(client) if proven && client.auth_method == proof.method => {
             Ok(AuthenticatedClient { client, method: proof.method })
@@ -93,6 +88,38 @@ pub async fn authenticate(
             Err(failure)
         }
     }
+}
+
+/// The client that is named, if there is one, and whether it is proven.
+async fn prove(
+    ctx: &Context,
+    credentials: &Credentials,
+    proof: &Proof,
+    origin: &Origin,
+) -> Result<(Option<Arc<Client>>, bool), OAuthError> {
+    if !may_be_id(&proof.client_id) {
+        return Ok((None, false));
+    }
+    let id = ClientId::new(proof.client_id.as_str());
+    let mut found = ctx.replica.client(&id).await?;
+    let Some(secret) = &proof.secret else {
+        let is_public = found.as_ref().is_some_and(|client| client.is_public());
+        return Ok((found, is_public));
+    };
+    for _ in 0..ATTEMPTS {
+        let proven = credentials.verify_client_secret(found.as_deref(), secret, origin.address()).await?;
+        if !proven {
+            return Ok((found, false));
+        }
+        // A secret that a person chose waits for its turn to be hashed: meanwhile the client may have been disabled, or
+        // lost this secret or part of its scope.
+        let now = ctx.replica.client(&id).await?;
+        if now == found {
+            return Ok((found, true));
+        }
+        found = now;
+    }
+    Err(OAuthError::unavailable("the client is being changed all the time; try again"))
 }
 
 /// Which method the request uses. More than one is an error, not a choice (RFC 6749 section 2.3).

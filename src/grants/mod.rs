@@ -20,8 +20,9 @@ use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::meter::Count;
 use crate::domain::origin::Origin;
-use crate::domain::scope::Scope;
+use crate::domain::scope::{Scope, is_admin};
 use crate::domain::secret::SecretText;
+use issue::Permit;
 use wish::Wish;
 
 /// A token request as it came in, each parameter at most once and never empty.
@@ -113,7 +114,20 @@ async fn serve(
         GrantType::RefreshToken => refresh_token::authorise(&asked).await?,
         GrantType::ClientCredentials => client_credentials::authorise(&asked).await?,
     };
+    still_permitted(ctx, &asked.client, &permit).await?;
     issue::issue(ctx, &asked.client, permit)
+}
+
+/// What was authorised may have waited long enough for its commit that somebody has disabled the client, or taken a right
+/// to administer from it: the tokens it had then were made inactive, and this one would not be.
+async fn still_permitted(ctx: &Context, client: &Client, permit: &Permit) -> Result<(), OAuthError> {
+    let Some(now) = ctx.replica.client(&client.client_id).await?.filter(|now| !now.disabled) else {
+        return Err(client_disabled());
+    };
+    if permit.scope.iter().all(|token| !is_admin(token) || now.scope.gives(token)) {
+        return Ok(());
+    }
+    Err(OAuthError::unavailable("the client's scope has just been changed; try again"))
 }
 
 fn known_grant(name: &str) -> Result<GrantType, OAuthError> {

@@ -1,8 +1,10 @@
 //! Nobody gets more than they were given.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::support::{Server, on_each_database};
+use crate::support::{Server, on_each_database, on_each_database_with};
 
 #[test]
 fn a_client_whose_scope_names_admin_makes_no_admins_of_its_users() {
@@ -91,4 +93,27 @@ fn a_users_token_is_no_admin_token_for_another_audience() {
         server.get_as(&login.access(), "/admin/v1/users").await.is_status_in(&[401, 403]);
         server.get_as("not a token", "/admin/v1/users").await.is_error(401, "invalid_token");
     });
+}
+
+#[test]
+fn a_right_that_is_taken_away_while_the_secret_is_checked_is_not_given() {
+    // Slow enough that the change comes in between.
+    on_each_database_with(
+        |settings| settings.passwords.iterations = 64,
+        async |server: Server| {
+            let admin = server.admin().await;
+            let secret = "a secret that somebody chose for the clerk";
+            let body = json!({ "client_id": "clerk", "client_name": "Clerk", "client_secret": secret,
+                               "grant_types": ["client_credentials"], "scope": "read admin:audit:read" });
+            server.post_as(&admin, "/admin/v1/clients", body).await.is(201);
+            let form = [("grant_type", "client_credentials"), ("scope", "admin:audit:read")];
+            let asked = server.form("/oauth2/token", Some(("clerk", secret)), &form);
+            let change = async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                server.patch_as(&admin, "/admin/v1/clients/clerk", json!({ "scope": "read" })).await.is(200);
+            };
+            let (asked, ()) = tokio::join!(asked, change);
+            asked.is_error(400, "invalid_scope");
+        },
+    );
 }
