@@ -117,3 +117,18 @@ fn a_right_that_is_taken_away_while_the_secret_is_checked_is_not_given() {
         },
     );
 }
+
+#[test]
+fn nobody_fills_the_trail_by_knocking() {
+    on_each_database(async |server: Server| {
+        let app = server.web_app().await;
+        let user = server.login(&app).await.access();
+        for _ in 0..3 {
+            server.get_as(&user, "/admin/v1/users").await.is_error(403, "insufficient_scope");
+        }
+        assert!(server.audit("admin_denied").await.is_empty());
+        let limited = server.admin_with("admin:clients").await;
+        server.get_as(&limited, "/admin/v1/users").await.is_error(403, "insufficient_scope");
+        assert_eq!(server.audit("admin_denied").await.len(), 1, "an administrator who wants more is news");
+    });
+}
