@@ -143,6 +143,7 @@ class Latchkey(Process):
             web | {"client_id": "web-rs", "access_token_signed_response_alg": "RS256"},
             web | {"client_id": "hurried", "lifetimes": {"access_ttl": "2s"}},
             web | {"client_id": "elsewhere", "audience": [ELSEWHERE]},
+            web | {"client_id": "elsewhere-rs", "audience": [ELSEWHERE], "access_token_signed_response_alg": "RS256"},
             # Both audiences, so that it is told of the tokens that its services have to refuse.
             {"client_id": "api", "client_secret": SECRET, "resource_identifiers": [AUDIENCE, ELSEWHERE]},
         ]
@@ -311,7 +312,8 @@ def before(running, latchkey, good, sound, bad):
         "RS256": latchkey.login("web-rs", scope="write")["access_token"],
     }
     bad = bad | {
-        "issued for another audience": latchkey.login("elsewhere")["access_token"],
+        "ES256 for another audience": latchkey.login("elsewhere")["access_token"],
+        "RS256 for another audience": latchkey.login("elsewhere-rs")["access_token"],
         "a refresh token": latchkey.login()["refresh_token"],
     }
     for service in running:
@@ -429,7 +431,7 @@ def report(running, broken):
     print(f"\n      {'service':<24}{'takes':>6}{'refuses':>9}  {'a revoked token':<18}without Latchkey")
     for service in running:
         revoked, down = ("refused at once", "5xx") if service.introspects else ("until it expires", "goes on")
-        verdict = "FAIL" if service.faults else "ok"
+        verdict, revoked, down = ("FAIL", "see below", "") if service.faults else ("ok", revoked, down)
         print(
             f"{verdict:<6}{service.name:<24}{len(service.accepted):>6}{len(service.refused):>9}  {revoked:<18}{down}"
         )
