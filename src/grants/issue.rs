@@ -10,6 +10,7 @@ use crate::domain::error::OAuthError;
 use crate::domain::ids::{Jti, SessionId};
 use crate::domain::scope::Scope;
 use crate::domain::secret::SecretText;
+use crate::domain::sources::{Entropy, random};
 use crate::domain::time::Timestamp;
 use crate::keys::keyring::Snapshot;
 use crate::replica::ReplicaError;
@@ -49,9 +50,26 @@ pub(super) struct Permit {
     pub subject: String,
     pub scope: Scope,
     pub audience: Vec<String>,
-    /// The session, and when its user logged in.
-    pub session: Option<(SessionId, Timestamp)>,
+    pub session: Option<Standing>,
     pub refresh_token: Option<SecretText>,
+}
+
+/// The session that an access token belongs to.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub sid: SessionId,
+    pub auth_time: Timestamp,
+    /// When the session ends if nobody uses it again.
+    pub ends_at: Timestamp,
+}
+
+/// When a client should renew, in seconds from now: between 60 % and 80 % of the token's life, drawn anew for every
+/// answer. So what logged in together does not come back together, and a fifth of the life is left for retries.
+fn refresh_in(entropy: &dyn Entropy, ttl: Duration) -> u64 {
+    let ttl = ttl.as_secs();
+    let earliest = ttl * 3 / 5;
+    let span = ttl * 4 / 5 - earliest + 1;
+    earliest + u64::from(u32::from_be_bytes(random(entropy))) % span
 }
 
 /// # Errors
@@ -70,10 +88,49 @@ pub(super) fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<To
         jti: Jti::generate(&*ctx.clock, &*ctx.entropy),
         client_id: client.client_id.clone(),
         scope: permit.scope,
-        sid: permit.session.map(|(sid, _)| sid),
-        auth_time: permit.session.map(|(_, auth_time)| auth_time),
+        sid: permit.session.map(|session| session.sid),
+        auth_time: permit.session.map(|session| session.auth_time),
     };
     let access_token = mint(slot, &claims).map_err(OAuthError::internal)?;
-    let expires_in = ttl.as_secs();
-    Ok(TokenResponse { access_token, expires_in, refresh_token: permit.refresh_token, scope: claims.scope })
+    Ok(TokenResponse {
+        access_token,
+        expires_in: ttl.as_secs(),
+        refresh_in: permit.refresh_token.as_ref().map(|_| refresh_in(&*ctx.entropy, ttl)),
+        refresh_token: permit.refresh_token,
+        session_expires_at: permit.session.map(|session| session.ends_at),
+        scope: claims.scope,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sources::SystemEntropy;
+
+    /// Draws the same bytes every time.
+    struct Same(u8);
+
+    impl Entropy for Same {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_to_renew_before_its_token_expires() {
+        let ttl = Duration::from_secs(600);
+        assert_eq!(refresh_in(&Same(0), ttl), 360);
+        assert_eq!(refresh_in(&Same(7), ttl), refresh_in(&Same(7), ttl), "the injected randomness decides alone");
+        let drawn: Vec<u64> = (0..1000).map(|_| refresh_in(&SystemEntropy, ttl)).collect();
+        assert!(drawn.iter().all(|seconds| (360..=480).contains(seconds)), "{drawn:?}");
+        assert!(drawn.iter().any(|seconds| *seconds < 380) && drawn.iter().any(|seconds| *seconds > 460), "{drawn:?}");
+    }
+
+    #[test]
+    fn the_shortest_life_has_a_hint_too() {
+        for (ttl, expected) in [(1, 0..=0), (2, 1..=1), (5, 3..=4), (86_400, 51_840..=69_120)] {
+            let hint = refresh_in(&SystemEntropy, Duration::from_secs(ttl));
+            assert!(expected.contains(&hint) && hint < ttl, "{hint} of {ttl}");
+        }
+    }
 }

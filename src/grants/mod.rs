@@ -22,6 +22,7 @@ use crate::domain::meter::Count;
 use crate::domain::origin::Origin;
 use crate::domain::scope::{Scope, is_admin};
 use crate::domain::secret::SecretText;
+use crate::domain::time::Timestamp;
 use issue::Permit;
 use wish::Wish;
 
@@ -46,6 +47,10 @@ pub struct TokenResponse {
     pub expires_in: u64,
     /// Where the session can be renewed.
     pub refresh_token: Option<SecretText>,
+    /// Seconds until the client should renew; where it can.
+    pub refresh_in: Option<u64>,
+    /// When the session ends if nobody uses it again; where there is one.
+    pub session_expires_at: Option<Timestamp>,
     /// What the access token is good for, told even where it is just what was asked for.
     pub scope: Scope,
 }
@@ -55,6 +60,7 @@ impl fmt::Debug for TokenResponse {
         f.debug_struct("TokenResponse")
             .field("expires_in", &self.expires_in)
             .field("refresh_token", &self.refresh_token)
+            .field("session_expires_at", &self.session_expires_at)
             .field("scope", &self.scope)
             .finish_non_exhaustive()
     }

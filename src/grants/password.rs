@@ -1,7 +1,7 @@
 //! `password` (RFC 6749 section 4.3): a first-party client brings its user's name and password. RFC 9700 section 2.4
 //! tells everyone else to use the authorization code flow; a client has this grant only where an operator said so.
 
-use super::issue::{Permit, Ready};
+use super::issue::{Permit, Ready, Standing};
 use super::{Asked, client_disabled, missing, wish};
 use crate::credentials::login::{self, LoggedIn, Login};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
@@ -37,8 +37,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
 
     let ready = Ready::make(ctx, client).await?;
     let (session, refresh_token) = new_session(asked, &user, &ready, scope.clone(), audience.clone()).await?;
-    let auth_time = session.auth_time;
-    let sid = session.id;
+    let standing = Standing { sid: session.id, auth_time: session.auth_time, ends_at: session.expires_at() };
     let open = OpenSession {
         audit: succeeded(asked, &user, &session, ready.now),
         session,
@@ -50,7 +49,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         // Disabled, deleted or given another password while this one was checked: wrong by now.
         OpenOutcome::UserChanged => return Err(OAuthError::new(Code::InvalidGrant, login::WRONG)),
     }
-    Ok(Permit { ready, subject: user.sub.to_string(), scope, audience, session: Some((sid, auth_time)), refresh_token })
+    Ok(Permit { ready, subject: user.sub.to_string(), scope, audience, session: Some(standing), refresh_token })
 }
 
 /// Every login of a user is a session, so that it can be listed and ended; a client without the grant `refresh_token`

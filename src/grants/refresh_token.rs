@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::issue::{Permit, Ready};
+use super::issue::{Permit, Ready, Standing};
 use super::{Asked, TokenRequest, missing, wish};
 use crate::context::Context;
 use crate::credentials::Credentials;
@@ -38,11 +38,12 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     }
 
     let ready = Ready::make(ctx, client).await?;
+    let policy = ctx.policy.of(client);
     let refreshed = ctx
         .store
         .refresh(Refresh {
             presented,
-            policy: ctx.policy.of(client),
+            policy: policy.clone(),
             now: ready.now,
             address: Some(request.origin.address().to_string()),
             horizon: ctx.horizon(),
@@ -59,7 +60,11 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         subject: session.sub.to_string(),
         scope,
         audience,
-        session: Some((session.id, session.auth_time)),
+        session: Some(Standing {
+            sid: session.id,
+            auth_time: session.auth_time,
+            ends_at: session.expires_under(&policy),
+        }),
         refresh_token: Some(refresh_token),
     })
 }

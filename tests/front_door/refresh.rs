@@ -232,3 +232,26 @@ fn revoking_any_generation_ends_the_session() {
         server.revoke(&app, &third.refresh()).await.is(200);
     });
 }
+
+#[test]
+fn an_answer_says_when_to_renew_and_when_the_session_ends() {
+    on_each_database(async |server: Server| {
+        let app = server.web_app().await;
+        let now = server.clock_seconds();
+        let login = server.login(&app).await;
+        assert_eq!(login.body["session_expires_at"], now + 7 * 86_400, "the idle limit comes first");
+        server.clock.advance(6 * DAY);
+        let mut renewed = server.refresh(&app, &login.refresh()).await;
+        assert_eq!(renewed.body["session_expires_at"], now + 13 * 86_400, "a renewal moves it");
+        for _ in 0..4 {
+            let hint = renewed.body["refresh_in"].as_u64().unwrap();
+            assert!((360..=480).contains(&hint), "{hint} of 600 s");
+            server.clock.advance(6 * DAY - MINUTE);
+            renewed = server.refresh(&app, &renewed.refresh()).await;
+        }
+        assert_eq!(renewed.body["session_expires_at"], now + 30 * 86_400, "and never past the absolute limit");
+
+        let own = server.token(&app, &[("grant_type", "client_credentials")]).await;
+        assert!(own.body.get("refresh_in").is_none() && own.body.get("session_expires_at").is_none(), "{}", own.text);
+    });
+}

@@ -23,6 +23,14 @@ pub struct TokenBody {
     /// The next refresh token; the one it came from counts no longer, but for retries within the retry window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// Seconds until the client should renew: before the access token expires, and drawn anew for every answer, so that
+    /// clients do not come all at once. Where there is a refresh token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_in: Option<u64>,
+    /// When the session ends if it is not renewed any more, Unix seconds: the earlier of its idle and its absolute
+    /// limit. A renewal moves the idle one. Absent where a client acts for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expires_at: Option<i64>,
     /// What the access token may do, space-separated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
@@ -36,6 +44,8 @@ impl Example for TokenBody {
             token_type: "Bearer".into(),
             expires_in: 600,
             refresh_token: Some("lkr_AQ...".into()),
+            refresh_in: Some(418),
+            session_expires_at: Some(1_794_104_800),
             scope: Some("read write".into()),
         }
     }
@@ -64,6 +74,8 @@ impl From<grants::TokenResponse> for TokenAnswer {
             token_type: "Bearer".into(),
             expires_in: response.expires_in,
             refresh_token: response.refresh_token.map(|token| token.expose().to_owned()),
+            refresh_in: response.refresh_in,
+            session_expires_at: response.session_expires_at.map(Timestamp::seconds),
             scope: named(&response.scope),
         };
         Self::Issued(Written(body), "no-store".into(), "no-cache".into())

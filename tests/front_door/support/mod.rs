@@ -14,7 +14,7 @@ use latchkey::app::{App, Sources};
 use latchkey::config::{DatabaseUrl, Settings};
 use latchkey::domain::meter::Meter;
 use latchkey::domain::secret::SecretText;
-use latchkey::domain::sources::ManualClock;
+use latchkey::domain::sources::{Clock as _, ManualClock};
 use latchkey::domain::time::Timestamp;
 use latchkey::http;
 use tokio::net::TcpListener;
@@ -154,6 +154,11 @@ impl Server {
 
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The time of the test, Unix seconds.
+    pub fn clock_seconds(&self) -> i64 {
+        self.clock.now().seconds()
     }
 
     pub fn keys_directory(&self) -> &std::path::Path {
