@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::admin::bootstrap::{self, AdminSecret, BootstrapError};
 use crate::admin::keys;
+use crate::admin::test_clock::{self, Admission, TestClock};
 use crate::config::Settings;
 use crate::context::Context;
 use crate::credentials::{CredentialSettings, Credentials};
@@ -18,7 +19,7 @@ use crate::domain::audit::Actor;
 use crate::domain::error::OAuthError;
 use crate::domain::meter::Meter;
 use crate::domain::secret::SecretText;
-use crate::domain::sources::{Clock, Entropy, SystemClock, SystemEntropy, random};
+use crate::domain::sources::{AdvancedClock, Clock, Entropy, SystemClock, SystemEntropy, random};
 use crate::introspection::Introspector;
 use crate::keys::keyring::Keyring;
 use crate::keys::master::{self, MasterError, MasterSource};
@@ -38,11 +39,21 @@ pub struct Sources {
     pub entropy: Arc<dyn Entropy>,
     /// Counts instead of the metrics, where a test wants to.
     pub meter: Option<Arc<dyn Meter>>,
+    /// The same as `clock`, where integrators may move it.
+    pub test_clock: Option<Arc<AdvancedClock>>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), meter: None }
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), meter: None, test_clock: None }
+    }
+}
+
+impl Sources {
+    /// Under a clock that integrators move.
+    pub fn under_test_clock() -> Self {
+        let clock = Arc::new(AdvancedClock::default());
+        Self { clock: Arc::clone(&clock) as _, test_clock: Some(clock), ..Self::default() }
     }
 }
 
@@ -53,6 +64,8 @@ pub struct App {
     pub credentials: Credentials,
     pub introspector: Introspector,
     pub metrics: Arc<Metrics>,
+    /// Only with `serve --test-clock`.
+    pub test_clock: Option<TestClock>,
     /// What the start did with `bootstrap.*`.
     pub bootstrap: Bootstrapped,
 }
@@ -79,6 +92,16 @@ pub enum StartError {
     OtherMasterKey { needed: String, current: String },
     #[error("the master key file {} cannot be read or moved: {source}; mend its permissions and run it again", path.display())]
     MasterKeyFile { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the database holds a service under the real clock, which --test-clock would move: set database.url and \
+         keys.directory to places of their own"
+    )]
+    NoTestDatabase,
+    #[error(
+        "the database has been under a test clock, so no time in it is true: serve it with --test-clock, or set \
+         database.url to another one"
+    )]
+    TestDatabase,
     #[error("{0}")]
     Replica(#[from] ReplicaError),
     #[error("the database does not answer: {0}")]
@@ -109,7 +132,13 @@ impl App {
         started
     }
 
-    async fn start_on(opened: Opened, settings: Settings, sources: Sources) -> Result<Arc<Self>, StartError> {
+    async fn start_on(opened: Opened, settings: Settings, mut sources: Sources) -> Result<Arc<Self>, StartError> {
+        let test_clock = sources.test_clock.take();
+        match test_clock::admit(&*opened.store, test_clock.as_deref()).await? {
+            Admission::Admitted => {}
+            Admission::Real => return Err(StartError::NoTestDatabase),
+            Admission::Test => return Err(StartError::TestDatabase),
+        }
         let metrics = Arc::new(Metrics::new(sources.clock.now()));
         let context = context(opened, &settings, sources, &metrics).await?;
 
@@ -123,7 +152,8 @@ impl App {
         let introspector = Introspector::new(settings.introspection.cache_entries);
         let bootstrap = bootstrap(&settings, &context, &credentials).await?;
         watch(&metrics, &context.replica);
-        Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, bootstrap }))
+        let test_clock = test_clock.map(TestClock::new);
+        Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, test_clock, bootstrap }))
     }
 
     /// Drains what is being written and closes the database. Call it when no request is under way any more.
@@ -159,7 +189,7 @@ struct Opened {
 async fn context(
     Opened { store, keyring, revocations }: Opened,
     settings: &Settings,
-    Sources { clock, entropy, meter }: Sources,
+    Sources { clock, entropy, meter, test_clock: _ }: Sources,
     metrics: &Arc<Metrics>,
 ) -> Result<Context, StartError> {
     let masters = Arc::new(master_keys(settings, &*store, &*entropy).await?);

@@ -130,8 +130,12 @@ struct Served {
 
 impl Served {
     fn start(place: &Path) -> Self {
+        Self::start_with(place, &["serve"])
+    }
+
+    fn start_with(place: &Path, arguments: &[&str]) -> Self {
         let address = free_address();
-        let child = latchkey(place, &["serve"])
+        let child = latchkey(place, arguments)
             .env("LATCHKEY__SERVER__LISTEN", &address)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -149,12 +153,29 @@ impl Served {
     }
 
     fn is_ready(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(&self.address) else { return false };
-        let request = format!("GET /health/ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        self.ask("GET", "/health/ready", "").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The whole answer, headers and all; `None` where there is none.
+    fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
         let mut answer = String::new();
-        stream.write_all(request.as_bytes()).is_ok()
-            && stream.read_to_string(&mut answer).is_ok()
-            && answer.starts_with("HTTP/1.1 200")
+        stream.write_all(request.as_bytes()).ok()?;
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// The JSON body of a good answer.
+    fn asked(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let answer = self.ask(method, path, body).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
     /// What it said until it was killed.
@@ -314,4 +335,79 @@ fn the_committed_documents_are_what_the_code_says() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi");
     let checked = run(place.path(), &["openapi", "--check", "--directory", committed.to_str().unwrap()]);
     assert_eq!(checked.status, Some(0), "{checked:?}");
+}
+
+/// Seconds since 1970 of the test clock's answer.
+fn seconds(reading: &serde_json::Value) -> i64 {
+    latchkey::domain::time::Timestamp::parse_rfc3339(reading["now"].as_str().unwrap()).unwrap().seconds()
+}
+
+#[test]
+fn a_test_clock_moves_and_says_so_everywhere() {
+    let place = place();
+    let place = place.path();
+    let served = Served::start_with(place, &["serve", "--test-clock"]);
+    let before = served.asked("GET", "/test/clock", "");
+    assert_eq!(before["ahead"], "0s");
+    // A standby that waits to be ripe is ripe in an instant, and after a month the keys have moved along by themselves.
+    let keys = json(&served.admin(place, &["key", "list", "--json"], ""));
+    let moved = served.asked("POST", "/test/clock", r#"{"advance":"31d"}"#);
+    assert!((seconds(&moved) - seconds(&before) - 31 * 86_400).abs() < 60, "{before} {moved}");
+    let active = |keys: &serde_json::Value| -> Vec<String> {
+        let keys =
+            keys["items"].as_array().unwrap().iter().filter(|key| key["state"] == "active" && key["alg"] != "refresh");
+        keys.filter_map(|key| key["kid"].as_str().map(str::to_owned)).collect()
+    };
+    let later = json(&served.admin(place, &["key", "list", "--json"], ""));
+    assert_eq!(active(&later).len(), active(&keys).len());
+    assert!(active(&keys).iter().all(|kid| !active(&later).contains(kid)), "{keys} {later}");
+
+    let answer = served.ask("GET", "/.well-known/jwks.json", "").unwrap();
+    assert!(answer.to_ascii_lowercase().contains("latchkey-test-clock: 20"), "{answer}");
+    let document = served.asked("GET", "/openapi.json", "");
+    assert!(document["info"]["title"].as_str().unwrap().contains("TEST CLOCK"));
+    assert!(document["paths"]["/test/clock"].is_object());
+    for (body, said) in [
+        (r#"{"advance":"-1s"}"#, "write a span"),
+        (r#"{"to":"2020-01-01T00:00:00Z"}"#, "time goes forward alone"),
+        (r#"{}"#, "give either"),
+        (r#"{"advance":"99999d"}"#, "at the most"),
+        (r#"{"advnace":"1s"}"#, "advnace"),
+    ] {
+        let refused = served.ask("POST", "/test/clock", body).unwrap();
+        assert!(refused.starts_with("HTTP/1.1 400") && refused.contains(said), "{body}: {refused}");
+    }
+
+    let told = served.terminate();
+    assert!(told.out.contains("TEST CLOCK") && told.err.contains("test clock"), "{told:?}");
+    // A restart does not take time back, and the database is never served as a real one.
+    let served = Served::start_with(place, &["serve", "--test-clock"]);
+    let after = served.asked("GET", "/test/clock", "");
+    assert!(seconds(&after) >= seconds(&moved), "{moved} {after}");
+    drop(served);
+    let real = run(place, &["serve"]);
+    assert_eq!(real.status, Some(2), "{real:?}");
+    assert!(real.err.contains("under a test clock"), "{real:?}");
+}
+
+#[test]
+fn a_test_clock_comes_near_no_real_service() {
+    let place = place();
+    let place = place.path();
+    let exposed = told(
+        &latchkey(place, &["serve", "--test-clock"])
+            .env("LATCHKEY__SERVER__LISTEN", "0.0.0.0:0")
+            .env("LATCHKEY__SERVER__ISSUER", "https://id.example.com")
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(exposed.status, Some(2), "{exposed:?}");
+    assert!(exposed.err.contains("server.listen") && exposed.err.contains("127.0.0.1"), "{exposed:?}");
+
+    let served = Served::start(place);
+    assert!(served.ask("GET", "/test/clock", "").unwrap().starts_with("HTTP/1.1 404"));
+    served.terminate();
+    let refused = run(place, &["serve", "--test-clock"]);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+    assert!(refused.err.contains("database.url"), "{refused:?}");
 }

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lifetimes;
 pub mod rights;
 pub mod sessions;
+pub mod test_clock;
 pub mod users;
 
 pub use authorize::{AdminCaller, authorize};

@@ -117,6 +117,8 @@ impl From<StartError> for Failure {
             StartError::MasterKey(_)
             | StartError::OtherMasterKey { .. }
             | StartError::MasterKeyFile { .. }
+            | StartError::NoTestDatabase
+            | StartError::TestDatabase
             | StartError::BootstrapUnreadable { .. }
             | StartError::Bootstrap { .. } => true,
             StartError::Replica(_) | StartError::Store(_) | StartError::UseCase(_) => false,

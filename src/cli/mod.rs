@@ -71,7 +71,7 @@ impl Globals {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service: migrates, creates what is missing, prints where to look
-    Serve,
+    Serve(serve::Serve),
     /// Serve on a throw-away database with a demo client and user, and print lines to paste
     Demo(demo::Demo),
     /// Check the configuration, or show what holds and where it came from
@@ -129,7 +129,7 @@ impl Command {
     /// What is logged where `RUST_LOG` does not say: a service tells what it does, a tool only what goes wrong.
     fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve => "info,sqlx=warn",
+            Self::Serve(_) => "info,sqlx=warn",
             _ => "warn",
         }
     }
@@ -137,7 +137,7 @@ impl Command {
 
 fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
     match command {
-        Command::Serve => serve_all(serve::run(&globals)),
+        Command::Serve(serve) => serve_all(serve::run(&serve, &globals)),
         Command::Demo(demo) => serve_all(demo::run(demo)),
         Command::Config(action) => config::run(action, &globals),
         Command::Client(action) => wait(client::run(action, &globals)),

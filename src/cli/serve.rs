@@ -5,12 +5,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::Globals;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::output::{Style, line, note};
 use super::service::{Service, bind, told_to_stop};
 use crate::admin::bootstrap::AdminSecret;
-use crate::app::Bootstrapped;
+use crate::admin::test_clock::Reading;
+use crate::app::{Bootstrapped, Sources};
 use crate::config::Settings;
 use crate::domain::ids::BUILT_IN_ADMIN;
 use crate::domain::secret::SecretText;
@@ -18,10 +21,40 @@ use crate::domain::secret::SecretText;
 /// Where the drawn admin secret goes when nobody is looking, below `keys.directory`.
 const SECRET_FILE: &str = "admin.secret";
 
-pub(super) async fn run(globals: &Globals) -> Result<()> {
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Let whoever reaches the service move its time (/test/clock), to test expiry and rotation in seconds. On loopback
+    /// and on a database of its own alone; never with real users
+    #[arg(long)]
+    test_clock: bool,
+}
+
+impl Serve {
+    /// # Errors
+    /// The clock could be moved by somebody from outside.
+    fn sources(&self, settings: &Settings) -> Result<Sources> {
+        if !self.test_clock {
+            return Ok(Sources::default());
+        }
+        let server = &settings.server;
+        let listeners = [("server.listen", Some(server.listen)), ("server.admin_listen", server.admin_listen)];
+        for (key, address) in listeners {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                return Err(Failure::Unusable(format!(
+                    "--test-clock lets everyone who reaches the service move its time, and {key} = \"{address}\" can \
+                     be reached from other machines: listen on 127.0.0.1 or [::1]"
+                )));
+            }
+        }
+        Ok(Sources::under_test_clock())
+    }
+}
+
+pub(super) async fn run(arguments: &Serve, globals: &Globals) -> Result<()> {
     let settings = globals.load()?.settings;
+    let sources = arguments.sources(&settings)?;
     // The database comes first: a second `serve` should learn who holds it, not that a port is taken.
-    let mut service = Service::start(settings.clone()).await?;
+    let mut service = Service::start(settings.clone(), sources).await?;
     let outcome = serve(&mut service, &settings).await;
     service.stop().await?;
     outcome
@@ -33,6 +66,9 @@ async fn serve(service: &mut Service, settings: &Settings) -> Result<()> {
     let admin = settings.server.admin_listen.map(|address| bind("server.admin_listen", address)).transpose()?;
     service.listen(public, admin)?;
     greet(settings);
+    if let Some(clock) = &service.app.test_clock {
+        warn_of_test_clock(clock.read(), settings);
+    }
     told_to_stop().await
 }
 
@@ -71,6 +107,15 @@ fn greet(settings: &Settings) {
     lines.push(format!("  docs       {docs}"));
     lines.push(format!("  keys       {}/.well-known/jwks.json", server.issuer));
     let _ = line(lines.join("\n"));
+}
+
+/// Tells loudly, on both outputs, that this is no service for users.
+fn warn_of_test_clock(reading: Reading, settings: &Settings) {
+    let style = Style::stdout();
+    let now = reading.now.rfc3339();
+    let text = style.red("TEST CLOCK: whoever reaches this service can move its time. Never put users on it.");
+    let _ = line(format_args!("  {text}\n  time       {now}, moved by POST {}/test/clock", settings.server.issuer));
+    tracing::warn!(now, "a test clock is in force: no time that this service tells is true");
 }
 
 /// Shows the secret of the built-in administrator once to a terminal, or leaves it in a file of mode 0600.

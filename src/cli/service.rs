@@ -26,8 +26,8 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`App::start`].
-    pub(super) async fn start(settings: Settings) -> Result<Self> {
-        let app = App::start(settings, Sources::default()).await?;
+    pub(super) async fn start(settings: Settings, sources: Sources) -> Result<Self> {
+        let app = App::start(settings, sources).await?;
         let jobs = jobs::start(&app);
         Ok(Self { app, stop: watch::Sender::new(false), serving: None, jobs })
     }

@@ -93,3 +93,34 @@ impl Clock for ManualClock {
         Duration::from_millis(u64::try_from(self.uptime.load(Ordering::SeqCst)).unwrap_or(0))
     }
 }
+
+/// The machine's clocks, some span ahead: time passes by itself, and can be made to pass. For integrators who test what
+/// happens in days, never for a service with users.
+#[derive(Debug, Default)]
+pub struct AdvancedClock {
+    system: SystemClock,
+    /// Milliseconds, never less than before.
+    ahead: AtomicI64,
+}
+
+impl AdvancedClock {
+    /// Lets time pass, on both clocks.
+    pub fn advance(&self, span: Duration) {
+        self.ahead.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// How far it is ahead of the machine's clocks.
+    pub fn ahead(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.ahead.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+}
+
+impl Clock for AdvancedClock {
+    fn now(&self) -> Timestamp {
+        self.system.now().plus(self.ahead())
+    }
+
+    fn uptime(&self) -> Duration {
+        self.system.uptime().saturating_add(self.ahead())
+    }
+}

@@ -23,6 +23,8 @@ pub enum Topic {
     Discovery,
     /// Health and metrics, for whoever runs the service.
     Operation,
+    /// **A test clock is in force.** Time is moved here, for tests of what happens in days.
+    TestClock,
     /// Signing keys and the keys of refresh tokens: see them with their timeline, rotate, import.
     Keys,
     /// Registered clients and their secrets.

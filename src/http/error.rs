@@ -77,6 +77,8 @@ answers! {
     OpenAnswers, OpenFailure: [500, 503];
     /// An administrative list.
     ListAnswers, ListFailure: [400, 401, 403, 500, 503];
+    /// A move of the test clock.
+    TestClockAnswers, TestClockFailure: [400, 413, 415, 500, 503];
     /// A probe.
     HealthAnswers, HealthFailure: [503];
     /// The metrics.

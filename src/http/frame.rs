@@ -36,6 +36,8 @@ pub struct FrameParts {
     pub ids: RequestIds,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// Whether the clock is one that integrators move, which every answer then says.
+    pub test_clock: bool,
 }
 
 /// The frame around `E`, which serves the routes.
@@ -69,6 +71,11 @@ impl<E: Endpoint<Output = Response>> Frame<E> {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert("x-request-id", id);
+        }
+        if self.parts.test_clock
+            && let Ok(now) = HeaderValue::from_str(&self.parts.clock.now().rfc3339())
+        {
+            headers.insert("latchkey-test-clock", now);
         }
     }
 }

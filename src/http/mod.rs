@@ -14,6 +14,7 @@ pub mod error;
 pub mod form;
 pub mod frame;
 mod health;
+mod json;
 mod metrics;
 mod oauth;
 pub mod origin;
@@ -23,6 +24,7 @@ mod request_id;
 pub mod routes;
 pub mod server;
 mod socket;
+mod test_clock;
 mod well_known;
 
 use std::sync::Arc;
@@ -46,11 +48,14 @@ use self::rate::Gate;
 use self::request_id::RequestIds;
 use self::routes::{CrossOrigin, RouteTable};
 use self::server::Limits;
+use self::test_clock::TestClockApi;
 use self::well_known::{METADATA_CACHE, WellKnownApi, metadata_json};
 use crate::app::App;
 
 const PUBLIC: Shown<'static> = Shown { name: "Latchkey", url: "openapi.json" };
 const ADMIN: Shown<'static> = Shown { name: "Latchkey admin", url: "admin/openapi.json" };
+
+const TEST_CLOCK_TITLE: &str = "Latchkey under a TEST CLOCK";
 
 const PUBLIC_TEXT: &str = "Log in, renew, verify and revoke. Errors are `{\"error\",\"error_description\"}` with the \
                            codes of the RFCs; programs read `error`, and `reason` where a refresh is refused.";
@@ -124,22 +129,29 @@ impl<'a> Site<'a> {
 
     /// Everything on one listener.
     fn shared(self) -> Frame<Route> {
-        let issuer = &self.app.settings.server.issuer;
-        let (public, admin) = (public_document(issuer), admin_document(issuer));
-        let api = (public_api(self.app), admin_api(self.app, false));
-        self.api(api)
-            .inserted_metadata()
-            .document(PUBLIC, public)
-            .document(ADMIN, admin)
-            .pages(&[PUBLIC, ADMIN])
-            .framed()
+        let admin = admin_document(&self.app.settings.server.issuer);
+        let api = admin_api(self.app, false);
+        self.everyones(api).document(ADMIN, admin).pages(&[PUBLIC, ADMIN]).framed()
     }
 
     /// What everyone may reach, where operators have a listener of their own.
     fn public(self) -> Frame<Route> {
-        let document = public_document(&self.app.settings.server.issuer);
+        self.everyones(()).pages(&[PUBLIC]).framed()
+    }
+
+    /// What everyone may reach and its document, beside the operations of `others`.
+    fn everyones<T: OpenApi + 'static>(self, others: T) -> Self {
+        let issuer = &self.app.settings.server.issuer;
         let api = public_api(self.app);
-        self.api(api).inserted_metadata().document(PUBLIC, document).pages(&[PUBLIC]).framed()
+        let (site, document) = if self.app.test_clock.is_some() {
+            let document = document::<(PublicApi, TestClockApi)>(TEST_CLOCK_TITLE, PUBLIC_TEXT, issuer);
+            let clock = TestClockApi { app: Arc::clone(self.app) };
+            (self.api((api, clock, others)), document)
+        } else {
+            let document = public_document(issuer);
+            (self.api((api, others)), document)
+        };
+        site.inserted_metadata().document(PUBLIC, document)
     }
 
     /// What operators reach on their own listener: the token endpoint as well, for nothing works without a token. Its
@@ -200,6 +212,7 @@ impl<'a> Site<'a> {
             ids: RequestIds::new(context.entropy.as_ref()),
             clock: Arc::clone(&context.clock),
             metrics: Arc::clone(&self.app.metrics),
+            test_clock: self.app.test_clock.is_some(),
         };
         Frame::new(self.route, parts)
     }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::failure::{Failure, Result};
 use super::output::{Style, line};
 use super::service::{self, Service};
+use crate::app::Sources;
 use crate::config::{DatabaseUrl, Settings};
 use crate::domain::secret::SecretText;
 use crate::domain::sources::{Entropy, SystemClock, SystemEntropy, random};
@@ -51,7 +52,7 @@ pub(super) async fn run(demo: Demo) -> Result<()> {
     // From here on a signal ends the demo in order: the directory is removed whatever happens.
     let mut stop = pin!(service::told_to_stop());
     let mut service = tokio::select! {
-        started = Service::start(settings) => started?,
+        started = Service::start(settings, Sources::default()) => started?,
         told = &mut stop => return told,
     };
     service.listen(listener, None)?;

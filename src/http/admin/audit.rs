@@ -6,7 +6,6 @@ use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
-use super::json::Answer;
 use super::{Topic, caller};
 use crate::admin::audit::{self, AuditQuery};
 use crate::app::App;
@@ -14,6 +13,7 @@ use crate::domain::audit::AuditRecord;
 use crate::domain::origin::Origin;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::ListFailure;
+use crate::http::json::Answer;
 
 /// One entry of the audit trail.
 #[derive(Debug, Object)]

@@ -6,7 +6,6 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::json::{Answer, JsonBody};
 use super::{Gone, RemovalFailure, Topic, caller, location, moment};
 use crate::admin::clients::{self, Registered, SecretRotation};
 use crate::app::App;
@@ -17,6 +16,7 @@ use crate::domain::secret::SecretText;
 use crate::domain::units::show_duration;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
+use crate::http::json::{Answer, JsonBody};
 
 /// A client's own lifetimes, each a span such as `30s`, `10m`, `7d`. What is absent follows the operator's `tokens.*`.
 #[derive(Debug, Default, Object)]
@@ -366,10 +366,10 @@ impl ClientsApi {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::agreement;
     use super::*;
     use crate::admin::clients::spec::ClientSpec;
     use crate::admin::lifetimes::LifetimesSpec;
+    use crate::http::json::agreement;
 
     const LATER: [&str; 5] = ["redirect_uris", "jwks", "jwks_uri", "require_pkce", "id_token_signed_response_alg"];
 

@@ -6,7 +6,6 @@ use poem_openapi::param::Path;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use super::json::{Answer, JsonBody};
 use super::{Topic, caller, location, moment};
 use crate::admin::keys::{self, Executed, ImportOrder, KeyStory, RefreshKeyStory, RotateOrder};
 use crate::app::App;
@@ -14,6 +13,7 @@ use crate::domain::origin::Origin;
 use crate::domain::units::show_duration;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
+use crate::http::json::{Answer, JsonBody};
 use crate::keys::plan::Action as Planned;
 
 /// A key with what lies ahead of it. All times are RFC 3339.
@@ -350,10 +350,10 @@ impl KeysApi {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::agreement;
     use super::*;
     use crate::domain::ids::Kid;
     use crate::domain::key::Alg;
+    use crate::http::json::agreement;
     use crate::keys::plan::Plan;
 
     #[test]

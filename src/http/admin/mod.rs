@@ -5,7 +5,6 @@
 
 mod audit;
 mod clients;
-mod json;
 mod keys;
 mod sessions;
 mod users;

@@ -7,7 +7,6 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::audit::Event;
-use super::json::Answer;
 use super::{Gone, Topic, caller, moment};
 use crate::admin::sessions::{self, SessionQuery, SessionStory};
 use crate::app::App;
@@ -16,6 +15,7 @@ use crate::domain::session::{RetrySeen, Session as Permission};
 use crate::domain::time::Timestamp;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ItemFailure, ListFailure};
+use crate::http::json::Answer;
 
 /// One client's standing permission from one login of one user. All times are RFC 3339.
 #[derive(Debug, Object)]

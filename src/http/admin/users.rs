@@ -6,7 +6,6 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::types::{Example, ParseFromJSON as _};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::json::{Answer, JsonBody};
 use super::{Done, Gone, RemovalFailure, Topic, caller, location};
 use crate::admin::users::{self, NewPassword as PasswordBody, UserQuery};
 use crate::app::App;
@@ -14,6 +13,7 @@ use crate::domain::origin::Origin;
 use crate::domain::user::User as Person;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
+use crate::http::json::{Answer, JsonBody};
 
 /// A postal address (OpenID Connect Core section 5.1.1).
 #[derive(Debug, Default, Object)]
@@ -355,9 +355,9 @@ impl UsersApi {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::agreement;
     use super::*;
     use crate::admin::users::spec::{AddressSpec, UserSpec};
+    use crate::http::json::agreement;
 
     impl Example for Address {
         fn example() -> Self {

@@ -126,7 +126,7 @@ fn is_json(media_type: &str) -> bool {
 
 /// Holds a documented body against the type that reads it.
 #[cfg(test)]
-pub(super) mod agreement {
+pub mod agreement {
     use std::collections::BTreeSet;
 
     use poem_openapi::types::{Example, ToJSON};
