@@ -129,6 +129,7 @@ mod tests {
             scope: Scope::parse(scope).unwrap(),
             sid: None,
             auth_time: None,
+            act: None,
         }
     }
 

@@ -14,6 +14,10 @@ use crate::domain::units::show_duration;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// Keys and revocations outlast their tokens by this much: beyond it an expired token could not be told from a revoked
+/// one.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
+
 /// A client secret chosen by a person has at least this many bytes.
 const MIN_SECRET: usize = 32;
 
@@ -211,6 +215,8 @@ impl Rules<'_> {
             ("tokens.refresh_retry_window", tokens.refresh_retry_window),
             "a retry counts as late only inside the window",
         );
+        self.span("tokens.exchange_leeway", tokens.exchange_leeway, Duration::ZERO, LONGEST_LEEWAY);
+        self.whole_seconds("tokens.exchange_leeway", tokens.exchange_leeway);
     }
 
     fn not_longer(&mut self, inner: (&'static str, Duration), outer: (&'static str, Duration), why: &str) {

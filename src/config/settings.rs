@@ -258,6 +258,7 @@ impl Settings {
         v.key("tokens.rotate_refresh", &mut tokens.rotate_refresh);
         v.key("tokens.refresh_heal", &mut tokens.refresh_heal);
         v.key("tokens.late_retry", &mut tokens.late_retry);
+        v.key("tokens.exchange_leeway", &mut tokens.exchange_leeway);
 
         v.key("introspection.cache_entries", &mut introspection.cache_entries);
         v.key("introspection.revocation_staleness", &mut introspection.revocation_staleness);

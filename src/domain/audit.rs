@@ -17,6 +17,8 @@ pub enum AuditType {
     RefreshRefused,
     SessionRevoked,
     TokenRevoked,
+    TokenRenewed,
+    TokenDelegated,
     KeyCreated,
     KeyActivated,
     KeyRetiring,
@@ -41,7 +43,7 @@ pub enum AuditType {
 }
 
 impl AuditType {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -53,6 +55,8 @@ impl AuditType {
         Self::RefreshRefused,
         Self::SessionRevoked,
         Self::TokenRevoked,
+        Self::TokenRenewed,
+        Self::TokenDelegated,
         Self::KeyCreated,
         Self::KeyActivated,
         Self::KeyRetiring,
@@ -89,6 +93,8 @@ impl AuditType {
             Self::RefreshRefused => "refresh_refused",
             Self::SessionRevoked => "session_revoked",
             Self::TokenRevoked => "token_revoked",
+            Self::TokenRenewed => "token_renewed",
+            Self::TokenDelegated => "token_delegated",
             Self::KeyCreated => "key_created",
             Self::KeyActivated => "key_activated",
             Self::KeyRetiring => "key_retiring",

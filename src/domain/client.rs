@@ -25,10 +25,12 @@ pub enum GrantType {
     Password,
     RefreshToken,
     ClientCredentials,
+    /// RFC 8693. Registering it is the client's opt-in to re-signing and to delegation.
+    TokenExchange,
 }
 
 impl GrantType {
-    pub const ALL: [Self; 3] = [Self::Password, Self::RefreshToken, Self::ClientCredentials];
+    pub const ALL: [Self; 4] = [Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::TokenExchange];
 
     /// The `grant_type` value on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -36,6 +38,7 @@ impl GrantType {
             Self::Password => "password",
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 
@@ -115,6 +118,13 @@ impl Client {
     /// What its tokens name as `aud` when the request names no `resource`.
     pub fn audience_or<'a>(&'a self, issuer: &'a str) -> Vec<&'a str> {
         if self.audience.is_empty() { vec![issuer] } else { self.audience.iter().map(String::as_str).collect() }
+    }
+
+    /// Whether it is one of those that a token with this `aud` is for.
+    pub fn is_audience(&self, aud: &[String]) -> bool {
+        aud.iter().any(|aud| {
+            aud == self.client_id.as_str() || self.resource_identifiers.iter().any(|identifier| identifier == aud)
+        })
     }
 
     /// A full admin that can act with nobody's help: what must never be the last one removed.

@@ -67,10 +67,12 @@ pub enum Reason {
     UserDisabled,
     ClientDisabled,
     UnknownSession,
+    /// A token that was to be exchanged has expired, was revoked, or is none of Latchkey's.
+    TokenInactive,
 }
 
 impl Reason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ReusedAfterWindow,
         Self::IdleExpired,
         Self::AbsoluteExpired,
@@ -78,6 +80,7 @@ impl Reason {
         Self::UserDisabled,
         Self::ClientDisabled,
         Self::UnknownSession,
+        Self::TokenInactive,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -89,6 +92,7 @@ impl Reason {
             Self::UserDisabled => "user_disabled",
             Self::ClientDisabled => "client_disabled",
             Self::UnknownSession => "unknown_session",
+            Self::TokenInactive => "token_inactive",
         }
     }
 
@@ -109,6 +113,9 @@ impl Reason {
             Self::UserDisabled => "the user is disabled; ask an administrator",
             Self::ClientDisabled => "the client is disabled; ask an administrator",
             Self::UnknownSession => "no such session for this client; log in again",
+            Self::TokenInactive => {
+                "the subject token has expired, was revoked, or is none that can be exchanged here; log in again"
+            }
         }
     }
 }
@@ -134,6 +141,11 @@ impl OAuthError {
 
     pub fn refused(reason: Reason) -> Self {
         Self { reason: Some(reason), ..Self::new(Code::InvalidGrant, reason.text()) }
+    }
+
+    /// A refused exchange: RFC 8693 section 2.2.2 wants `invalid_request` for whatever is wrong with a subject token.
+    pub fn refused_exchange(reason: Reason) -> Self {
+        Self { code: Code::InvalidRequest, ..Self::refused(reason) }
     }
 
     /// Try again: overloaded, or the database does not answer.

@@ -14,6 +14,9 @@ pub struct TokenPolicy {
     pub late_retry: Duration,
     pub rotate_refresh: bool,
     pub refresh_heal: bool,
+    /// How long after its `exp` an access token may still be exchanged for its successor. At most the clock skew that
+    /// keys and revocations outlast their tokens by.
+    pub exchange_leeway: Duration,
 }
 
 impl Default for TokenPolicy {
@@ -27,6 +30,7 @@ impl Default for TokenPolicy {
             late_retry: Duration::from_secs(15),
             rotate_refresh: true,
             refresh_heal: true,
+            exchange_leeway: Duration::ZERO,
         }
     }
 }
@@ -55,6 +59,7 @@ impl TokenPolicy {
             late_retry: seconds(own.late_retry, self.late_retry),
             rotate_refresh: client.rotate_refresh.unwrap_or(self.rotate_refresh),
             refresh_heal: self.refresh_heal,
+            exchange_leeway: self.exchange_leeway,
         }
     }
 }

@@ -258,17 +258,8 @@ pub fn present(
     keys: &dyn ChainKeys,
     now: Timestamp,
 ) -> Verdict {
-    if session.client_id != presented.client_id {
-        return Verdict::refused(Refusal::WrongClient);
-    }
-    if let Some((_, reason)) = session.ended {
-        return Verdict::refused(Refusal::Ended(reason));
-    }
-    if now >= absolute_end(session, policy) {
-        return Verdict::refused(Refusal::AbsoluteExpired);
-    }
-    if now >= session.idle_expires_at {
-        return Verdict::refused(Refusal::IdleExpired);
+    if let Err(refusal) = may_go_on(session, &presented.client_id, policy, now) {
+        return Verdict::refused(refusal);
     }
     let Some(chain) = &session.chain else {
         return Verdict::refused(Refusal::UnknownSession);
@@ -291,6 +282,46 @@ pub fn present(
         return heal(session, presented, policy, keys, now);
     }
     replay(session, presented.generation, current, now)
+}
+
+/// Lets a session go on without a look at its refresh token: one of its access tokens was brought back for a successor
+/// (RFC 8693). `latest_expiry` is when the new access token expires.
+///
+/// A session without a refresh token lives as long as its latest access token can be brought back; another one has
+/// been used.
+///
+/// # Errors
+/// As [`present`] refuses. Nothing is changed then.
+pub fn renew(
+    session: &mut Session,
+    client_id: &ClientId,
+    policy: &TokenPolicy,
+    latest_expiry: Timestamp,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    may_go_on(session, client_id, policy, now)?;
+    touch(session, policy, now);
+    if session.chain.is_none() {
+        session.idle_expires_at = latest_expiry.plus(policy.exchange_leeway).min(session.absolute_expires_at);
+    }
+    Ok(())
+}
+
+/// The checks before any token is looked at.
+fn may_go_on(session: &Session, client_id: &ClientId, policy: &TokenPolicy, now: Timestamp) -> Result<(), Refusal> {
+    if session.client_id != *client_id {
+        return Err(Refusal::WrongClient);
+    }
+    if let Some((_, reason)) = session.ended {
+        return Err(Refusal::Ended(reason));
+    }
+    if now >= absolute_end(session, policy) {
+        return Err(Refusal::AbsoluteExpired);
+    }
+    if now >= session.idle_expires_at {
+        return Err(Refusal::IdleExpired);
+    }
+    Ok(())
 }
 
 fn absolute_end(session: &Session, policy: &TokenPolicy) -> Timestamp {

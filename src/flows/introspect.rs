@@ -16,7 +16,7 @@ use crate::domain::secret::{SecretText, same};
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::introspection::Introspector;
-use crate::tokens::claims::AccessClaims;
+use crate::tokens::claims::{AccessClaims, Act};
 use crate::tokens::refresh;
 
 /// The request of RFC 7662 section 2.1. `token_type_hint` is not needed: the two kinds look different.
@@ -41,6 +41,7 @@ pub struct ActiveToken {
     pub jti: Option<Jti>,
     pub sid: Option<SessionId>,
     pub auth_time: Option<Timestamp>,
+    pub act: Option<Act>,
 }
 
 /// # Errors
@@ -67,10 +68,7 @@ pub async fn introspect(
 }
 
 fn may_see(caller: &Client, claims: &AccessClaims) -> bool {
-    claims.client_id == caller.client_id
-        || claims.aud.iter().any(|aud| {
-            aud == caller.client_id.as_str() || caller.resource_identifiers.iter().any(|identifier| identifier == aud)
-        })
+    claims.client_id == caller.client_id || caller.is_audience(&claims.aud)
 }
 
 fn describe(claims: &AccessClaims) -> ActiveToken {
@@ -86,6 +84,7 @@ fn describe(claims: &AccessClaims) -> ActiveToken {
         jti: Some(claims.jti.clone()),
         sid: claims.sid,
         auth_time: claims.auth_time,
+        act: claims.act.clone(),
     }
 }
 
@@ -118,5 +117,6 @@ fn describe_session(ctx: &Context, session: &Session, expires_at: Timestamp) -> 
         jti: None,
         sid: Some(session.id),
         auth_time: Some(session.auth_time),
+        act: None,
     }
 }

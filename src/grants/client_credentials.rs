@@ -17,5 +17,14 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     let scope = asked.wish.scope_for(client)?;
     let audience = asked.wish.audience_for(&scope, client, &asked.ctx.issuer)?;
     let ready = Ready::make(asked.ctx, client).await?;
-    Ok(Permit { ready, subject: client.client_id.to_string(), scope, audience, session: None, refresh_token: None })
+    Ok(Permit {
+        ready,
+        subject: client.client_id.to_string(),
+        scope,
+        audience,
+        session: None,
+        refresh_token: None,
+        issued_token_type: None,
+        act: None,
+    })
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TokenResponse;
+use super::{TokenResponse, TokenType};
 use crate::context::Context;
-use crate::domain::client::Client;
+use crate::domain::client::{Client, GrantType};
 use crate::domain::error::OAuthError;
 use crate::domain::ids::{Jti, SessionId};
 use crate::domain::scope::Scope;
@@ -14,7 +14,7 @@ use crate::domain::sources::{Entropy, random};
 use crate::domain::time::Timestamp;
 use crate::keys::keyring::Snapshot;
 use crate::replica::ReplicaError;
-use crate::tokens::claims::AccessClaims;
+use crate::tokens::claims::{AccessClaims, Act};
 use crate::tokens::mint::mint;
 
 /// The moment of an access token and the keys to sign it with, made ready *before* a grant changes anything in the
@@ -41,6 +41,12 @@ impl Ready {
     pub fn expires_at(&self) -> Timestamp {
         self.now.plus(self.ttl)
     }
+
+    /// The same, for a token that must not outlive `limit`; `None` where no whole second is left.
+    pub fn until(self, limit: Timestamp) -> Option<Self> {
+        let left = Duration::from_secs(u64::try_from(limit.seconds().saturating_sub(self.now.seconds())).unwrap_or(0));
+        (!left.is_zero()).then(|| Self { ttl: self.ttl.min(left), ..self })
+    }
 }
 
 /// What a grant has permitted.
@@ -52,15 +58,20 @@ pub(super) struct Permit {
     pub audience: Vec<String>,
     pub session: Option<Standing>,
     pub refresh_token: Option<SecretText>,
+    /// What came of an exchange says so.
+    pub issued_token_type: Option<TokenType>,
+    /// Who acts for the subject, where that is not the client the subject logged in at.
+    pub act: Option<Act>,
 }
 
 /// The session that an access token belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
     pub sid: SessionId,
-    pub auth_time: Timestamp,
-    /// When the session ends if nobody uses it again.
-    pub ends_at: Timestamp,
+    pub auth_time: Option<Timestamp>,
+    /// When the session ends if nobody uses it again; `None` where it is another client's, and none of this one's to
+    /// renew.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// When a client should renew, in seconds from now: between 60 % and 80 % of the token's life, drawn anew for every
@@ -77,6 +88,8 @@ fn refresh_in(entropy: &dyn Entropy, ttl: Duration) -> u64 {
 pub(super) fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<TokenResponse, OAuthError> {
     let Ready { now, ttl, keys } = permit.ready;
     let alg = client.access_token_alg;
+    let ends_at = permit.session.and_then(|session| session.ends_at);
+    let renewable = ends_at.is_some() && (permit.refresh_token.is_some() || client.may_use(GrantType::TokenExchange));
     let slot = keys.active(alg).ok_or(ReplicaError::NoActiveKey(alg.as_str()))?;
     let iat = Timestamp::from_seconds(now.seconds());
     let claims = AccessClaims {
@@ -89,15 +102,17 @@ pub(super) fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<To
         client_id: client.client_id.clone(),
         scope: permit.scope,
         sid: permit.session.map(|session| session.sid),
-        auth_time: permit.session.map(|session| session.auth_time),
+        auth_time: permit.session.and_then(|session| session.auth_time),
+        act: permit.act,
     };
     let access_token = mint(slot, &claims).map_err(OAuthError::internal)?;
     Ok(TokenResponse {
         access_token,
+        issued_token_type: permit.issued_token_type,
         expires_in: ttl.as_secs(),
-        refresh_in: permit.refresh_token.as_ref().map(|_| refresh_in(&*ctx.entropy, ttl)),
+        refresh_in: renewable.then(|| refresh_in(&*ctx.entropy, ttl)),
         refresh_token: permit.refresh_token,
-        session_expires_at: permit.session.map(|session| session.ends_at),
+        session_expires_at: ends_at,
         scope: claims.scope,
     })
 }

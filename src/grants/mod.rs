@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 sections 4.3, 4.4, 5 and 6): a pipeline that owns the phases which all grants share, and
+//! The token endpoint (RFC 6749 sections 4.3, 4.4, 5 and 6, RFC 8693): a pipeline that owns the phases which all grants share, and
 //! a file per grant that fills in only its own.
 //!
 //! Is the grant known? Who is the client? May it use the grant? What does the request ask for, and may the client have
@@ -8,6 +8,7 @@ mod client_credentials;
 mod issue;
 mod password;
 mod refresh_token;
+mod token_exchange;
 mod wish;
 
 use std::fmt;
@@ -23,7 +24,9 @@ use crate::domain::origin::Origin;
 use crate::domain::scope::{Scope, is_admin};
 use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
+use crate::introspection::Introspector;
 use issue::Permit;
+pub use token_exchange::{ExchangeParameters, TokenType};
 use wish::Wish;
 
 /// A token request as it came in, each parameter at most once and never empty.
@@ -35,21 +38,24 @@ pub struct TokenRequest {
     pub password: Option<SecretText>,
     pub refresh_token: Option<SecretText>,
     pub scope: Option<String>,
-    /// RFC 8707; the only parameter that may be repeated.
+    /// RFC 8707; may be repeated.
     pub resource: Vec<String>,
+    pub exchange: ExchangeParameters,
     pub origin: Origin,
 }
 
 /// The answer of RFC 6749 section 5.1; its `token_type` is always `Bearer`.
 pub struct TokenResponse {
     pub access_token: String,
+    /// What `access_token` is; told where a token was exchanged for it (RFC 8693 section 2.2.1).
+    pub issued_token_type: Option<TokenType>,
     /// Seconds: exactly `exp` less `iat` of the access token.
     pub expires_in: u64,
     /// Where the session can be renewed.
     pub refresh_token: Option<SecretText>,
     /// Seconds until the client should renew; where it can.
     pub refresh_in: Option<u64>,
-    /// When the session ends if nobody uses it again; where there is one.
+    /// When the session ends if nobody uses it again; where there is one of this client's.
     pub session_expires_at: Option<Timestamp>,
     /// What the access token is good for, told even where it is just what was asked for.
     pub scope: Scope,
@@ -70,6 +76,7 @@ impl fmt::Debug for TokenResponse {
 struct Asked<'a> {
     ctx: &'a Context,
     credentials: &'a Credentials,
+    introspector: &'a Introspector,
     client: Arc<Client>,
     wish: Wish,
     request: &'a TokenRequest,
@@ -83,10 +90,11 @@ struct Asked<'a> {
 pub async fn token(
     ctx: &Context,
     credentials: &Credentials,
+    introspector: &Introspector,
     request: TokenRequest,
 ) -> Result<TokenResponse, OAuthError> {
     let grant = known_grant(&request.grant_type)?;
-    let outcome = serve(ctx, credentials, grant, &request).await;
+    let outcome = serve(ctx, credentials, introspector, grant, &request).await;
     ctx.meter.count(match outcome {
         Ok(_) => Count::TokenIssued(grant),
         Err(_) => Count::TokenRefused(grant),
@@ -97,6 +105,7 @@ pub async fn token(
 async fn serve(
     ctx: &Context,
     credentials: &Credentials,
+    introspector: &Introspector,
     grant: GrantType,
     request: &TokenRequest,
 ) -> Result<TokenResponse, OAuthError> {
@@ -104,7 +113,7 @@ async fn serve(
     if client.disabled {
         return Err(match grant {
             GrantType::RefreshToken => refresh_token::client_disabled(ctx, credentials, &client, request).await,
-            GrantType::Password | GrantType::ClientCredentials => client_disabled(),
+            GrantType::Password | GrantType::ClientCredentials | GrantType::TokenExchange => client_disabled(),
         });
     }
     if !client.may_use(grant) {
@@ -114,11 +123,12 @@ async fn serve(
         ));
     }
     let wish = Wish::read(request, &client)?;
-    let asked = Asked { ctx, credentials, client, wish, request };
+    let asked = Asked { ctx, credentials, introspector, client, wish, request };
     let permit = match grant {
         GrantType::Password => password::authorise(&asked).await?,
         GrantType::RefreshToken => refresh_token::authorise(&asked).await?,
         GrantType::ClientCredentials => client_credentials::authorise(&asked).await?,
+        GrantType::TokenExchange => token_exchange::authorise(&asked).await?,
     };
     still_permitted(ctx, &asked.client, &permit).await?;
     issue::issue(ctx, &asked.client, permit)

@@ -37,7 +37,8 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
 
     let ready = Ready::make(ctx, client).await?;
     let (session, refresh_token) = new_session(asked, &user, &ready, scope.clone(), audience.clone()).await?;
-    let standing = Standing { sid: session.id, auth_time: session.auth_time, ends_at: session.expires_at() };
+    let standing =
+        Standing { sid: session.id, auth_time: Some(session.auth_time), ends_at: Some(session.expires_at()) };
     let open = OpenSession {
         audit: succeeded(asked, &user, &session, ready.now),
         session,
@@ -49,11 +50,21 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         // Disabled, deleted or given another password while this one was checked: wrong by now.
         OpenOutcome::UserChanged => return Err(OAuthError::new(Code::InvalidGrant, login::WRONG)),
     }
-    Ok(Permit { ready, subject: user.sub.to_string(), scope, audience, session: Some(standing), refresh_token })
+    Ok(Permit {
+        ready,
+        subject: user.sub.to_string(),
+        scope,
+        audience,
+        session: Some(standing),
+        refresh_token,
+        issued_token_type: None,
+        act: None,
+    })
 }
 
-/// Every login of a user is a session, so that it can be listed and ended; a client without the grant `refresh_token`
-/// gets one that lasts as long as its only access token.
+/// Every login of a user is a session, so that it can be listed and ended. A client without the grant `refresh_token`
+/// gets one that lasts as long as its only access token, or, where it may exchange that for another one, as long as it
+/// does so in time.
 async fn new_session(
     asked: &Asked<'_>,
     user: &User,
@@ -68,6 +79,11 @@ async fn new_session(
     let (idle_expires_at, absolute_expires_at, chain, token) = match renewal {
         Some(Renewal { idle_expires_at, absolute_expires_at, chain, token }) => {
             (idle_expires_at, absolute_expires_at, Some(chain), Some(token))
+        }
+        None if client.may_use(GrantType::TokenExchange) => {
+            let policy = ctx.policy.of(client);
+            let absolute = now.plus(policy.refresh_absolute);
+            (ready.expires_at().plus(policy.exchange_leeway).min(absolute), absolute, None, None)
         }
         None => (ready.expires_at(), ready.expires_at(), None, None),
     };

@@ -12,7 +12,6 @@ use crate::domain::audit::{Actor, AuditType};
 use crate::domain::client::Client;
 use crate::domain::error::{Code, OAuthError, Reason};
 use crate::domain::meter::Count;
-use crate::domain::scope::{Scope, is_admin};
 use crate::domain::session::{ChainKeys as _, Outcome, Presented, Session, Successor};
 use crate::storage::{Refresh, Refreshed};
 use crate::tokens::refresh::{self, RefreshFault};
@@ -52,7 +51,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     let (successor, session) = judge(ctx, refreshed)?;
 
     let (scope, audience) = wish.narrowed(&session.scope, &session.audience)?;
-    let scope = still_allowed(ctx, client, &session, scope).await?;
+    let scope = wish::still_allowed(ctx, client, &session.sub, scope).await?;
     // Read again: the store may have derived the successor with keys that are newer than those of `ready`.
     let refresh_token = refresh::encode(&ctx.replica.keys(), &successor).map_err(OAuthError::internal)?;
     Ok(Permit {
@@ -62,10 +61,12 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         audience,
         session: Some(Standing {
             sid: session.id,
-            auth_time: session.auth_time,
-            ends_at: session.expires_under(&policy),
+            auth_time: Some(session.auth_time),
+            ends_at: Some(session.expires_under(&policy)),
         }),
         refresh_token: Some(refresh_token),
+        issued_token_type: None,
+        act: None,
     })
 }
 
@@ -156,17 +157,4 @@ fn judge(ctx: &Context, refreshed: Refreshed) -> Result<(Successor, Session), OA
 fn refuse(ctx: &Context, reason: Reason) -> OAuthError {
     ctx.meter.count(Count::RefreshRefused(reason));
     OAuthError::refused(reason)
-}
-
-/// A session outlives changes to its client and its user: what they have lost since, its next token has lost too. Should the
-/// database fail here, after the rotation, the client's retry is answered with the very same successor.
-async fn still_allowed(ctx: &Context, client: &Client, session: &Session, scope: Scope) -> Result<Scope, OAuthError> {
-    let scope = wish::still_held(&scope, &client.scope);
-    if !scope.iter().any(is_admin) {
-        return Ok(scope);
-    }
-    let user = ctx.store.user(&session.sub).await?;
-    let held = user.map(|user| user.admin_scopes).unwrap_or_default();
-    let administration = wish::still_held(&scope.only_admin(), &held);
-    Ok(scope.filtered(|token| !is_admin(token) || administration.contains(token)))
 }

@@ -1,11 +1,13 @@
-//! What a request asks for (`scope`, RFC 6749 section 3.3; `resource`, RFC 8707), and what of it may be given. Pure.
+//! What a request asks for (`scope`, RFC 6749 section 3.3; `resource`, RFC 8707), and what of it may be given.
 //!
 //! A right to administer (`admin*`) is never given unasked, and only where everyone involved holds it; a token that
 //! carries one is for the issuer alone, so that no other API ever gets hold of it.
 
 use super::TokenRequest;
+use crate::context::Context;
 use crate::domain::client::Client;
 use crate::domain::error::{Code, OAuthError};
+use crate::domain::ids::Sub;
 use crate::domain::scope::{Scope, is_admin, is_unknown_admin};
 
 /// What a request asks for, within what its client may have.
@@ -79,13 +81,58 @@ impl Wish {
     pub fn narrowed(&self, scope: &Scope, audience: &[String]) -> Result<(Scope, Vec<String>), OAuthError> {
         let narrowed = match &self.scope {
             Some(named) => {
-                within(named, scope, "the session does not have")?;
+                within(named, scope, "the session or token has no")?;
                 named.clone()
             }
             None => scope.clone(),
         };
         let available: Vec<&str> = audience.iter().map(String::as_str).collect();
-        Ok((narrowed, self.audience_within(&available, "is not in the session's audience")?))
+        Ok((narrowed, self.audience_within(&available, "is not in the audience of the session or token")?))
+    }
+
+    /// What this client may get of another client's permission: nothing that either of them lacks, and no right to
+    /// administer.
+    ///
+    /// # Errors
+    /// `invalid_scope` or `invalid_target`: more was named, or nothing is left.
+    pub fn delegated(
+        &self,
+        scope: &Scope,
+        audience: &[String],
+        client: &Client,
+        issuer: &str,
+    ) -> Result<(Scope, Vec<String>), OAuthError> {
+        let shared = scope.without_admin().filtered(|token| client.scope.contains(token));
+        let narrowed = match &self.scope {
+            Some(named) => {
+                within(named, &shared, "the subject token and the client do not both have")?;
+                named.clone()
+            }
+            None => shared,
+        };
+        let reachable: Vec<&str> =
+            client.audience_or(issuer).into_iter().filter(|name| audience.iter().any(|held| held == name)).collect();
+        if reachable.is_empty() {
+            return Err(OAuthError::new(
+                Code::InvalidTarget,
+                "nobody is in the aud of the subject token and in the audience of this client; an operator registers \
+                 whom it may call under audience",
+            ));
+        }
+        Ok((
+            narrowed,
+            self.audience_within(&reachable, "is not in both the subject token's aud and the client's audience")?,
+        ))
+    }
+
+    /// Adds names of RFC 8693's `audience`, which need not be URIs.
+    pub fn naming(mut self, audience: &[String]) -> Self {
+        for name in audience {
+            if !self.resource.contains(name) {
+                self.resource.push(name.clone());
+            }
+        }
+        self
     }
 
     fn audience_within(&self, available: &[&str], fault: &str) -> Result<Vec<String>, OAuthError> {
@@ -102,6 +149,24 @@ impl Wish {
 /// The part of a scope that is still held: by name, or for a right to administer by one that holds it.
 pub(super) fn still_held(scope: &Scope, held: &Scope) -> Scope {
     scope.filtered(|token| holds(held, token))
+}
+
+/// A session outlives changes to its client and its user: what they have lost since, its next token has lost too. Should the
+/// database fail here, after the rotation, the client's retry is answered with the very same successor.
+pub(super) async fn still_allowed(
+    ctx: &Context,
+    client: &Client,
+    sub: &Sub,
+    scope: Scope,
+) -> Result<Scope, OAuthError> {
+    let scope = still_held(&scope, &client.scope);
+    if !scope.iter().any(is_admin) {
+        return Ok(scope);
+    }
+    let user = ctx.store.user(sub).await?;
+    let held = user.map(|user| user.admin_scopes).unwrap_or_default();
+    let administration = still_held(&scope.only_admin(), &held);
+    Ok(scope.filtered(|token| !is_admin(token) || administration.contains(token)))
 }
 
 /// Refuses a scope whose rights to administer the user does not hold as well.
@@ -155,6 +220,7 @@ mod tests {
     use crate::domain::policy::Lifetimes;
     use crate::domain::scope::ADMIN_SCOPES;
     use crate::domain::time::Timestamp;
+    use crate::grants::ExchangeParameters;
 
     const ISSUER: &str = "https://id.example";
 
@@ -193,6 +259,7 @@ mod tests {
             refresh_token: None,
             scope: scope.map(str::to_owned),
             resource: resource.iter().map(|name| (*name).to_owned()).collect(),
+            exchange: ExchangeParameters::default(),
             origin: Origin::direct("192.0.2.1".parse().unwrap()),
         };
         Wish::read(&request, client)

@@ -144,6 +144,9 @@ fn request_examples(id: &str) -> Option<Value> {
                 "grant_type": "refresh_token", "refresh_token": "lkr_AQ..." } },
             "client_credentials": { "summary": "Act in the client's own name", "value": {
                 "grant_type": "client_credentials", "scope": "read" } },
+            "urn:ietf:params:oauth:grant-type:token-exchange": { "summary": "Exchange an access token for its successor", "value": {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": "eyJhbGciOiJFUzI1NiIs...",
+                "subject_token_type": "urn:ietf:params:oauth:token-type:access_token" } },
             "public_client": { "summary": "Log a user in from a public client", "value": {
                 "grant_type": "password", "username": "ada", "password": "correct horse battery staple",
                 "client_id": "app" } },

@@ -6,6 +6,7 @@
 mod cache;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +15,7 @@ use crate::domain::error::OAuthError;
 use crate::domain::meter::Count;
 use crate::domain::time::Timestamp;
 use crate::replica::{ReplicaError, Subject};
-use crate::tokens::verify::{TokenFault, Verified, verify};
+use crate::tokens::verify::{TokenFault, Verified, verify_within};
 use cache::VerifiedTokens;
 
 /// Verifies access tokens and says whether they are active.
@@ -33,15 +34,27 @@ impl Introspector {
     /// # Errors
     /// This node cannot vouch for its memory and the database does not answer: 503, never a stale `active`.
     pub async fn check(&self, ctx: &Context, token: &str) -> Result<Option<Arc<Verified>>, OAuthError> {
+        self.check_within(ctx, token, Duration::ZERO).await
+    }
+
+    /// The same, up to `leeway` after the token's `exp`: at most the clock skew, see [`verify_within`].
+    ///
+    /// # Errors
+    /// As [`Introspector::check`].
+    pub async fn check_within(
+        &self,
+        ctx: &Context,
+        token: &str,
+        leeway: Duration,
+    ) -> Result<Option<Arc<Verified>>, OAuthError> {
         if !ctx.replica.is_current() {
             ctx.meter.count(Count::IntrospectionUnvouched);
             ctx.replica.ensure_current().await?;
         }
-        let now = ctx.now();
-        let Some(verified) = self.verified(ctx, token, now).await? else {
+        let Some(verified) = self.verified_within(ctx, token, ctx.now(), leeway).await? else {
             return Ok(None);
         };
-        Ok(if self.is_active(ctx, &verified, now).await? { Some(verified) } else { None })
+        Ok(if self.is_unrevoked(ctx, &verified).await? { Some(verified) } else { None })
     }
 
     /// The token's claims if Latchkey signed it and it has not expired, revoked or not.
@@ -54,22 +67,35 @@ impl Introspector {
         token: &str,
         now: Timestamp,
     ) -> Result<Option<Arc<Verified>>, ReplicaError> {
+        self.verified_within(ctx, token, now, Duration::ZERO).await
+    }
+
+    async fn verified_within(
+        &self,
+        ctx: &Context,
+        token: &str,
+        now: Timestamp,
+        leeway: Duration,
+    ) -> Result<Option<Arc<Verified>>, ReplicaError> {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(known) = self.verified.get(&hash) {
             ctx.meter.count(Count::IntrospectionHit);
-            return Ok((now < known.expires_at).then_some(known));
+            return Ok((now < known.expires_at.plus(leeway)).then_some(known));
         }
         ctx.meter.count(Count::IntrospectionMiss);
-        let mut outcome = verify(&ctx.replica.keys(), &ctx.issuer, token, now);
+        let judge = || verify_within(&ctx.replica.keys(), &ctx.issuer, token, now, leeway);
+        let mut outcome = judge();
         // Another node may have made the key, or raised its longest lifetime, since this one last looked.
         if matches!(outcome, Err(TokenFault::UnknownKid(_) | TokenFault::TooLong)) {
             ctx.replica.look_again().await?;
-            outcome = verify(&ctx.replica.keys(), &ctx.issuer, token, now);
+            outcome = judge();
         }
         match outcome {
             Ok(verified) => {
                 let verified = Arc::new(verified);
-                self.verified.insert(hash, Arc::clone(&verified), now);
+                if now < verified.expires_at {
+                    self.verified.insert(hash, Arc::clone(&verified), now);
+                }
                 Ok(Some(verified))
             }
             Err(fault) => {
@@ -79,12 +105,11 @@ impl Introspector {
         }
     }
 
-    async fn is_active(&self, ctx: &Context, token: &Verified, now: Timestamp) -> Result<bool, ReplicaError> {
+    async fn is_unrevoked(&self, ctx: &Context, token: &Verified) -> Result<bool, ReplicaError> {
         let claims = &token.claims;
         let subject = Subject { sid: claims.sid, jti: &claims.jti, client_id: &claims.client_id };
-        let alive = now < token.expires_at
-            && ctx.replica.keys().verifier(token.kid.as_str()).is_some()
-            && !ctx.replica.revocations().concerns(subject);
+        let alive =
+            ctx.replica.keys().verifier(token.kid.as_str()).is_some() && !ctx.replica.revocations().concerns(subject);
         Ok(alive && ctx.replica.client(&claims.client_id).await?.is_some_and(|client| !client.disabled))
     }
 }

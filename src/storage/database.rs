@@ -11,8 +11,8 @@ use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
     AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, EndOutcome, EndSession, KeyCommit, KeyWrite,
-    Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, Result, SessionFilter, Store, Swept,
-    UserEffects, audit, clients, keys, revocations, sessions, upkeep, users,
+    Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, RenewOutcome, RenewSession, Result,
+    SessionFilter, Store, Swept, UserEffects, audit, clients, keys, revocations, sessions, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -69,6 +69,10 @@ impl Store for Database {
 
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed> {
         self.writers.together(Some(refresh.presented.session), refresh, |job| GroupJob::Refresh(Box::new(job))).await
+    }
+
+    async fn renew_session(&self, renewal: RenewSession) -> Result<RenewOutcome> {
+        self.writers.together(Some(renewal.id), renewal, |job| GroupJob::Renew(Box::new(job))).await
     }
 
     async fn end_session(&self, end: EndSession) -> Result<EndOutcome> {

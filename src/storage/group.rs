@@ -14,11 +14,13 @@ use super::audit::AuditRows;
 use super::sessions::{self, Held, SessionRow};
 use super::sql::{DbError, DbResult, Hex, JsonRows, Sql, args, from_json};
 use super::tx::Tx;
-use super::{EndOutcome, EndSession, OpenOutcome, OpenSession, Refresh, Refreshed, StoreError};
+use super::{
+    EndOutcome, EndSession, OpenOutcome, OpenSession, Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
+};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::ids::{Jti, SessionId};
 use crate::domain::revocation::{Revocation, Revoked};
-use crate::domain::session::{ChainKeys, Notice, Outcome, Refusal, Session, present};
+use crate::domain::session::{ChainKeys, Notice, Outcome, Refusal, Session, present, renew};
 use crate::domain::time::Timestamp;
 
 /// One access token to make inactive.
@@ -54,6 +56,7 @@ impl<R, T> Pending<R, T> {
 pub(super) enum GroupJob {
     Open(Box<Pending<OpenSession, OpenOutcome>>),
     Refresh(Box<Pending<Refresh, Refreshed>>),
+    Renew(Box<Pending<RenewSession, RenewOutcome>>),
     End(Box<Pending<EndSession, EndOutcome>>),
     RevokeToken(Box<Pending<RevokeToken, ()>>),
     Record(Pending<Vec<AuditEvent>, ()>),
@@ -65,6 +68,7 @@ impl GroupJob {
         match self {
             Self::Open(job) => job.answer(committed),
             Self::Refresh(job) => job.answer(committed),
+            Self::Renew(job) => job.answer(committed),
             Self::End(job) => job.answer(committed),
             Self::RevokeToken(job) => job.answer(committed),
             Self::Record(job) => job.answer(committed),
@@ -101,7 +105,7 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
                 }
                 job.outcome = Some(());
             }
-            GroupJob::Open(_) | GroupJob::Refresh(_) | GroupJob::End(_) => {}
+            GroupJob::Open(_) | GroupJob::Refresh(_) | GroupJob::Renew(_) | GroupJob::End(_) => {}
         }
     }
     tx.revoke(effects.revocations).await?;
@@ -193,6 +197,7 @@ async fn step_sessions(
         .iter()
         .filter_map(|job| match job {
             GroupJob::Refresh(job) => Some(job.request.presented.session),
+            GroupJob::Renew(job) => Some(job.request.id),
             GroupJob::End(job) => Some(job.request.id),
             _ => None,
         })
@@ -212,6 +217,10 @@ async fn step_sessions(
             GroupJob::Refresh(job) => {
                 let row = held.get_mut(&job.request.presented.session);
                 job.outcome = Some(refresh(&job.request, row, keys, effects)?);
+            }
+            GroupJob::Renew(job) => {
+                let row = held.get_mut(&job.request.id);
+                job.outcome = Some(go_on(&job.request, row, effects)?);
             }
             GroupJob::End(job) => {
                 let row = held.get_mut(&job.request.id);
@@ -279,11 +288,7 @@ fn refresh(
             note(AuditType::RefreshHealed, &held.session, json!({ "from": from, "to": to }))?;
         }
         Outcome::Refused(refusal) => {
-            let (bit, detail) = refusal_entry(*refusal);
-            // Each kind once per session: a client that asks in a loop does not fill the trail.
-            if held.refusals_noted & bit == 0 {
-                held.refusals_noted |= bit;
-                held.changed = true;
+            if let Some(detail) = news(held, *refusal) {
                 note(AuditType::RefreshRefused, &held.session, detail)?;
             }
         }
@@ -292,9 +297,44 @@ fn refresh(
     Ok(Refreshed { outcome: verdict.outcome, session: Some(held.session.clone()), pattern })
 }
 
+/// Lets a session go on for one of its access tokens.
+fn go_on(request: &RenewSession, held: Option<&mut Held>, effects: &mut Effects) -> DbResult<RenewOutcome> {
+    let RenewSession { client_id, policy, latest_expiry, now, .. } = request;
+    let Some(held) = held else { return Ok(RenewOutcome::Refused(Refusal::UnknownSession)) };
+    match renew(&mut held.session, client_id, policy, *latest_expiry, *now) {
+        Ok(()) => {
+            held.changed = true;
+            effects.audit.push(&request.audit)?;
+            Ok(RenewOutcome::Renewed(Box::new(held.session.clone())))
+        }
+        Err(refusal) => {
+            if let Some(detail) = news(held, refusal) {
+                let actor = Actor { who: client_id.to_string(), via: None, address: request.address.clone() };
+                effects.audit.push(&about(*now, AuditType::RefreshRefused, actor, &held.session, detail))?;
+            }
+            Ok(RenewOutcome::Refused(refusal))
+        }
+    }
+}
+
+/// What to note of a refusal, each kind once per session: a client that asks in a loop does not fill the trail.
+fn news(held: &mut Held, refusal: Refusal) -> Option<serde_json::Value> {
+    let (bit, detail) = refusal_entry(refusal);
+    if held.refusals_noted & bit != 0 {
+        return None;
+    }
+    held.refusals_noted |= bit;
+    held.changed = true;
+    Some(detail)
+}
+
 fn event(request: &Refresh, session: &Session, kind: AuditType, detail: serde_json::Value) -> AuditEvent {
     let who = request.presented.client_id.as_str().to_owned();
-    AuditEvent::new(request.now, kind, Actor { who, via: None, address: request.address.clone() })
+    about(request.now, kind, Actor { who, via: None, address: request.address.clone() }, session, detail)
+}
+
+fn about(at: Timestamp, kind: AuditType, actor: Actor, session: &Session, detail: serde_json::Value) -> AuditEvent {
+    AuditEvent::new(at, kind, actor)
         .about_user(&session.sub)
         .about_client(&session.client_id)
         .about_session(session.id)

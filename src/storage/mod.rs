@@ -37,7 +37,7 @@ use crate::domain::ids::{ClientId, Jti, Kid, SessionId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
 use crate::domain::policy::TokenPolicy;
 use crate::domain::revocation::Revocation;
-use crate::domain::session::{EndReason, Outcome, Presented, Session};
+use crate::domain::session::{EndReason, Outcome, Presented, Refusal, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
@@ -110,6 +110,29 @@ pub struct Refreshed {
     pub session: Option<Session>,
     /// Whether this presentation made the session's window short (`retry_pattern`).
     pub pattern: bool,
+}
+
+/// A session that goes on because one of its access tokens was brought back for a successor.
+#[derive(Clone, Debug)]
+pub struct RenewSession {
+    pub id: SessionId,
+    pub client_id: ClientId,
+    /// The client's policy.
+    pub policy: TokenPolicy,
+    /// When the new access token expires.
+    pub latest_expiry: Timestamp,
+    pub now: Timestamp,
+    /// The caller's address, for the audit trail.
+    pub address: Option<String>,
+    /// Written if the session goes on.
+    pub audit: AuditEvent,
+}
+
+#[derive(Clone, Debug)]
+pub enum RenewOutcome {
+    /// The session as it is now.
+    Renewed(Box<Session>),
+    Refused(Refusal),
 }
 
 /// A session to end.
@@ -267,6 +290,7 @@ pub trait Store: Send + Sync {
     // Sessions: the hot path, committed in groups.
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
+    async fn renew_session(&self, renewal: RenewSession) -> Result<RenewOutcome>;
     async fn end_session(&self, end: EndSession) -> Result<EndOutcome>;
     /// Ends every session of the user, and answers how many that were. The reason is `effects.end_sessions`, or
     /// [`EndReason::RevokedByAdmin`].

@@ -38,6 +38,25 @@ pub struct AccessClaims {
     /// When the user logged in.
     #[serde(default, with = "optional_numeric_date", skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<Timestamp>,
+    /// Who acts for the subject (RFC 8693 section 4.1); none where the client it was issued to acts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+}
+
+/// An actor and the one that acted before it: the outermost acts now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// A `client_id`.
+    pub sub: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Act>>,
+}
+
+impl Act {
+    /// How many act one for another.
+    pub fn depth(&self) -> usize {
+        1 + self.act.as_ref().map_or(0, |earlier| earlier.depth())
+    }
 }
 
 impl AccessClaims {

@@ -23,6 +23,7 @@ pub(crate) fn claims() -> AccessClaims {
         scope: Scope::parse("read write").unwrap(),
         sid: Some(SessionId::from_bytes([1; 16])),
         auth_time: Some(START),
+        act: None,
     }
 }
 

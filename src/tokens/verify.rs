@@ -83,6 +83,21 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn verify(snapshot: &Snapshot, issuer: &str, token: &str, now: Timestamp) -> Result<Verified, TokenFault> {
+    verify_within(snapshot, issuer, token, now, Duration::ZERO)
+}
+
+/// The same, up to `leeway` after the token's `exp`. Beyond [`CLOCK_SKEW`] its key may be gone and its revocation
+/// forgotten.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_within(
+    snapshot: &Snapshot,
+    issuer: &str,
+    token: &str,
+    now: Timestamp,
+    leeway: Duration,
+) -> Result<Verified, TokenFault> {
     if token.len() > LONGEST_TOKEN {
         return Err(TokenFault::Malformed);
     }
@@ -108,15 +123,26 @@ pub fn verify(snapshot: &Snapshot, issuer: &str, token: &str, now: Timestamp) ->
         return Err(TokenFault::WrongType);
     }
     let claims = AccessClaims::parse(&payload).map_err(|_| TokenFault::Malformed)?;
-    check_claims(&claims, issuer, key.longest_ttl(), now)?;
+    check_claims(&claims, issuer, key.longest_ttl(), Moment { now, leeway })?;
     Ok(Verified { expires_at: claims.exp, claims, kid: key.kid().clone(), alg: key.alg() })
 }
 
-fn check_claims(claims: &AccessClaims, issuer: &str, longest_ttl: Duration, now: Timestamp) -> Result<(), TokenFault> {
+/// When a token is looked at, and how long after its end it counts.
+struct Moment {
+    now: Timestamp,
+    leeway: Duration,
+}
+
+fn check_claims(
+    claims: &AccessClaims,
+    issuer: &str,
+    longest_ttl: Duration,
+    Moment { now, leeway }: Moment,
+) -> Result<(), TokenFault> {
     if claims.iss != issuer {
         return Err(TokenFault::WrongIssuer);
     }
-    if now >= claims.exp {
+    if now >= claims.exp.plus(leeway) {
         return Err(TokenFault::Expired);
     }
     if claims.exp > claims.iat.plus(longest_ttl) {

@@ -14,6 +14,7 @@ mod admin;
 mod bad_input;
 mod crash;
 mod escalation;
+mod exchange;
 mod introspection;
 mod keys;
 mod logs;

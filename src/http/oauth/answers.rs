@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::flows::introspect::ActiveToken;
 use crate::grants;
 use crate::http::payload::Written;
+use crate::tokens::claims::Act;
 
 /// The token response of RFC 6749 section 5.1.
 #[derive(Debug, Serialize, Object)]
@@ -16,6 +17,9 @@ use crate::http::payload::Written;
 pub struct TokenBody {
     /// A JWT of RFC 9068; verify it with the keys of `/.well-known/jwks.json`, or ask introspection.
     pub access_token: String,
+    /// What `access_token` is, where it came of an exchange (RFC 8693 section 2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<String>,
     /// Always `Bearer`.
     pub token_type: String,
     /// Seconds until the access token expires.
@@ -24,7 +28,7 @@ pub struct TokenBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
     /// Seconds until the client should renew: before the access token expires, and drawn anew for every answer, so that
-    /// clients do not come all at once. Where there is a refresh token.
+    /// clients do not come all at once. Where there is a refresh token, or the client may exchange its access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_in: Option<u64>,
     /// When the session ends if it is not renewed any more, Unix seconds: the earlier of its idle and its absolute
@@ -41,6 +45,7 @@ impl Example for TokenBody {
         Self {
             access_token: "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6Ii4uLiJ9.eyJpc3MiOiIuLi4ifQ.c2lnbmF0dXJl"
                 .into(),
+            issued_token_type: None,
             token_type: "Bearer".into(),
             expires_in: 600,
             refresh_token: Some("lkr_AQ...".into()),
@@ -71,6 +76,7 @@ impl From<grants::TokenResponse> for TokenAnswer {
     fn from(response: grants::TokenResponse) -> Self {
         let body = TokenBody {
             access_token: response.access_token,
+            issued_token_type: response.issued_token_type.map(|kind| kind.as_str().to_owned()),
             token_type: "Bearer".into(),
             expires_in: response.expires_in,
             refresh_token: response.refresh_token.map(|token| token.expose().to_owned()),
@@ -127,6 +133,25 @@ pub struct IntrospectionBody {
     /// When the user logged in, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// Who acts for the subject (RFC 8693 section 4.1); absent where the client it was issued to was logged in at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<ActorBody>,
+}
+
+/// A client that acts for a user, and the one that acted before it.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Actor", skip_serializing_if_is_none)]
+pub struct ActorBody {
+    /// A `client_id`.
+    pub sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<ActorBody>>,
+}
+
+impl From<Act> for ActorBody {
+    fn from(act: Act) -> Self {
+        Self { sub: act.sub, act: act.act.map(|earlier| Box::new((*earlier).into())) }
+    }
 }
 
 impl Example for IntrospectionBody {
@@ -144,6 +169,7 @@ impl Example for IntrospectionBody {
             jti: Some("AZ9xkW4q0bF8mJZ3Yd2nVw".into()),
             sid: Some("q83vASNFZ4mrze8BI0Vniw".into()),
             auth_time: Some(1_793_499_000),
+            act: None,
         }
     }
 }
@@ -164,6 +190,7 @@ impl From<Option<ActiveToken>> for IntrospectionBody {
             jti: token.jti.map(|jti| jti.to_string()),
             sid: token.sid.map(|sid| sid.to_string()),
             auth_time: token.auth_time.map(Timestamp::seconds),
+            act: token.act.map(Into::into),
         }
     }
 }

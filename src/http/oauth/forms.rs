@@ -5,6 +5,7 @@ use poem_openapi::{Enum, Object};
 use crate::client_auth::ClientClaim;
 use crate::domain::error::OAuthError;
 use crate::domain::secret::SecretText;
+use crate::grants::ExchangeParameters;
 use crate::http::authorization::ClientAuthorization;
 use crate::http::form::{Fields, FormRequest};
 
@@ -38,12 +39,13 @@ pub struct TokenForm {
     pub refresh_token: Option<SecretText>,
     pub scope: Option<String>,
     pub resource: Vec<String>,
+    pub exchange: ExchangeParameters,
 }
 
 impl FormRequest for TokenForm {
     type Document = TokenRequest;
 
-    const REPEATABLE: &'static [&'static str] = &["resource"];
+    const REPEATABLE: &'static [&'static str] = &["resource", "audience"];
 
     fn read(mut fields: Fields) -> Result<Self, OAuthError> {
         Ok(Self {
@@ -54,6 +56,13 @@ impl FormRequest for TokenForm {
             refresh_token: fields.take("refresh_token"),
             scope: fields.take_text("scope"),
             resource: fields.take_all("resource"),
+            exchange: ExchangeParameters {
+                subject_token: fields.take("subject_token"),
+                subject_token_type: fields.take_text("subject_token_type"),
+                requested_token_type: fields.take_text("requested_token_type"),
+                audience: fields.take_all("audience"),
+                actor_token: fields.take("actor_token"),
+            },
         })
     }
 }
@@ -82,9 +91,23 @@ pub enum GrantTypeName {
     RefreshToken,
     /// In the client's own name.
     ClientCredentials,
+    /// With another access token (RFC 8693); for clients that are registered for it.
+    #[oai(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
 }
 
-/// The token request of RFC 6749 sections 4.3.2, 4.4.2 and 6, as one flat form: which fields count depends on
+/// What kind of token it is (RFC 8693 section 3).
+#[derive(Debug, Enum)]
+pub enum TokenTypeName {
+    /// An access token of Latchkey's own.
+    #[oai(rename = "urn:ietf:params:oauth:token-type:access_token")]
+    AccessToken,
+    /// A JWT of an issuer that Latchkey takes over from.
+    #[oai(rename = "urn:ietf:params:oauth:token-type:jwt")]
+    Jwt,
+}
+
+/// The token request of RFC 6749 sections 4.3.2, 4.4.2 and 6 and RFC 8693 section 2.1, as one flat form: which fields count depends on
 /// `grant_type`. An empty field counts as absent, an unknown one is ignored, a repeated one is refused.
 #[derive(Debug, Object)]
 pub struct TokenRequest {
@@ -102,6 +125,15 @@ pub struct TokenRequest {
     pub scope: Option<String>,
     /// RFC 8707: for whom the access token is meant, within the client's `audience`. May come more than once.
     pub resource: Option<Vec<String>>,
+    /// The token to exchange, for `token-exchange`: the client's own access token for its successor, or one that the
+    /// client was called with for a narrower one.
+    pub subject_token: Option<String>,
+    /// What `subject_token` is.
+    pub subject_token_type: Option<TokenTypeName>,
+    /// Taken and not needed: an access token is what there is.
+    pub requested_token_type: Option<TokenTypeName>,
+    /// RFC 8693: like `resource`, for names that are no URIs. May come more than once.
+    pub audience: Option<Vec<String>>,
     /// For public clients and `client_secret_post`.
     pub client_id: Option<String>,
     /// For `client_secret_post`.

@@ -30,7 +30,7 @@ pub struct OAuthApi {
 impl OAuthApi {
     /// Get tokens
     ///
-    /// Log in, renew, or act in the client's own name: `grant_type` decides. The client authenticates by HTTP Basic,
+    /// Log in, renew, exchange, or act in the client's own name: `grant_type` decides. The client authenticates by HTTP Basic,
     /// by `client_id` and `client_secret` in the form, or, as a public client, by its `client_id` alone. A refresh
     /// whose answer got lost is repeated with the same refresh token and gets the same successor again.
     #[oai(path = "/token", method = "post", operation_id = "token")]
@@ -51,9 +51,11 @@ impl OAuthApi {
             refresh_token: form.refresh_token,
             scope: form.scope,
             resource: form.resource,
+            exchange: form.exchange,
             origin,
         };
-        let response = grants::token(&self.app.context, &self.app.credentials, request).await?;
+        let App { context, credentials, introspector, .. } = &*self.app;
+        let response = grants::token(context, credentials, introspector, request).await?;
         Ok(response.into())
     }
 

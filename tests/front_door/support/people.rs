@@ -158,6 +158,17 @@ impl Server {
         self.token(client, &form).await
     }
 
+    /// Exchanges an access token of Latchkey's own.
+    pub async fn exchange(&self, client: &Registered, token: &str, more: &[(&str, &str)]) -> Reply {
+        let mut form = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        form.extend_from_slice(more);
+        self.token(client, &form).await
+    }
+
     pub async fn introspect(&self, client: &Registered, token: &str) -> Reply {
         self.form("/oauth2/introspect", Some((&client.id, &client.secret)), &[("token", token)]).await
     }

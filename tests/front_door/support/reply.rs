@@ -66,6 +66,13 @@ impl Reply {
         assert_eq!(self.header("cache-control"), "no-store");
     }
 
+    /// A refused exchange, with its stable reason (RFC 8693 section 2.2.2).
+    #[track_caller]
+    pub fn is_refused_exchange(&self, reason: &str) {
+        self.is_error(400, "invalid_request");
+        assert_eq!(self.body["reason"].as_str(), Some(reason), "{}", self.text);
+    }
+
     /// A refused refresh, with its stable reason.
     #[track_caller]
     pub fn is_refused(&self, reason: &str) {
