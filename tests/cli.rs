@@ -265,10 +265,14 @@ fn a_server_is_administered_from_the_shell() {
     assert_eq!(refused.status, Some(1));
     assert!(refused.err.contains("invalid_scope") && refused.err.contains("hint:"), "{refused:?}");
 
-    let user =
-        served.admin(place, &["user", "add", "alice", "--claim", "email=a@example.com", "--json"], "wonderland\n");
+    let add = ["user", "add", "alice", "--claim", "email=a@example.com", "--external-id", "42", "--attribute"];
+    let user = served.admin(place, &[&add[..], &["plan.name=gold", "--json"]].concat(), "wonderland\n");
     let user = json(&user);
     assert_eq!(user["email"], "a@example.com");
+    assert_eq!((&user["external_id"], &user["attributes"]["plan"]["name"]), (&"42".into(), &"gold".into()));
+    let update = ["user", "update", "alice", "--external-id", "", "--attribute", "plan.name=null", "--json"];
+    let updated = json(&served.admin(place, &update, ""));
+    assert_eq!((updated.get("external_id"), updated["attributes"].to_string().as_str()), (None, "{\"plan\":{}}"));
     assert!(user.get("password").is_none());
     assert_eq!(served.admin(place, &["user", "password", "alice"], "another one\n").status, Some(0));
     assert_eq!(json(&served.admin(place, &["user", "show", "alice", "--json"], ""))["sub"], user["sub"]);

@@ -82,6 +82,12 @@ pub(super) enum Action {
 /// The members of a user that have a flag. All others go through `--json-body`.
 #[derive(Debug, Args)]
 pub(super) struct Fields {
+    /// The id that the user had in the system they came from; an empty text for none
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+    /// What else to keep of the user, such as tenant=7 or plan.name=gold; the value may be JSON, null removes
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = parse_attribute)]
+    attributes: Vec<(String, Value)>,
     /// An OpenID Connect standard claim, such as email=alice@example.com; the value may be JSON
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = parse_claim)]
     claims: Vec<(String, Value)>,
@@ -106,10 +112,36 @@ fn parse_claim(text: &str) -> std::result::Result<(String, Value), String> {
     Ok((name.to_owned(), value))
 }
 
+fn parse_attribute(text: &str) -> std::result::Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
+}
+
+/// Puts a value at a dotted path: `plan.name` is the member `name` of the object `plan`.
+fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
+    let Some((outer, rest)) = path.split_once('.') else {
+        object.insert(path.to_owned(), value);
+        return;
+    };
+    let place = object.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+    if !place.is_object() {
+        *place = Value::Object(Map::new());
+    }
+    if let Value::Object(inner) = place {
+        put(inner, rest, value);
+    }
+}
+
 impl Fields {
     fn body(&self) -> Result<Map<String, Value>> {
         let mut body = input::json_object(self.json_body.as_deref())?;
         body.extend(self.claims.iter().cloned());
+        if let Some(id) = &self.external_id {
+            body.insert("external_id".into(), if id.is_empty() { Value::Null } else { id.as_str().into() });
+        }
+        for (path, value) in &self.attributes {
+            put(&mut body, &format!("attributes.{path}"), value.clone());
+        }
         if let Some(scopes) = &self.admin_scopes {
             let named: Vec<&str> = scopes.iter().map(String::as_str).filter(|scope| !scope.is_empty()).collect();
             body.insert("admin_scopes".into(), named.into());
@@ -223,5 +255,17 @@ mod tests {
         assert_eq!(value("phone_number=4712"), json!("4712"));
         assert_eq!(value("address={\"country\":\"NO\"}"), json!({"country": "NO"}));
         assert!(parse_claim("email").is_err());
+    }
+
+    #[test]
+    fn attributes_are_json_at_a_path() {
+        let mut body = Map::new();
+        for text in ["tenant=7", "plan.name=gold", "plan.paid=true", "code=007", "note=\"7\"", "old=null"] {
+            let (path, value) = parse_attribute(text).unwrap();
+            put(&mut body, &format!("attributes.{path}"), value);
+        }
+        let wanted = json!({ "tenant": 7, "plan": { "name": "gold", "paid": true }, "code": "007", "note": "7",
+                             "old": null });
+        assert_eq!(body["attributes"], wanted);
     }
 }

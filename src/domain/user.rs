@@ -14,10 +14,14 @@ pub struct User {
     pub username: String,
     /// The username after PRECIS UsernameCaseMapped: what is unique and compared.
     pub username_key: String,
+    /// The id that the user had in the system they came from; unique among users.
+    pub external_id: Option<String>,
     /// A PHC string; `None` for a user who cannot log in by password.
     pub password_hash: Option<String>,
     /// OpenID Connect standard claims, by their names.
     pub claims: serde_json::Map<String, serde_json::Value>,
+    /// What the operator keeps of the user besides: names and values of their own choice.
+    pub attributes: serde_json::Map<String, serde_json::Value>,
     pub admin_scopes: Scope,
     pub disabled: bool,
     pub created_at: Timestamp,

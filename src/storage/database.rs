@@ -10,9 +10,9 @@ use super::sessions::{Ending, Owner, TooMany};
 use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
-    AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, EndOutcome, EndSession, KeyCommit, KeyWrite,
-    Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, RenewOutcome, RenewSession, Result,
-    SessionFilter, Store, Swept, UserEffects, audit, clients, keys, revocations, sessions, upkeep, users,
+    AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession,
+    KeyCommit, KeyWrite, Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, RenewOutcome, RenewSession,
+    Result, SessionFilter, Store, Swept, UserEffects, audit, clients, keys, revocations, sessions, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -110,7 +110,7 @@ impl Store for Database {
         Ok(sessions::list(&self.readers, filter, page).await?)
     }
 
-    async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateOutcome> {
+    async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome> {
         self.writers.alone(move |tx| Box::pin(users::create(tx, user, audit))).await
     }
 
@@ -120,6 +120,14 @@ impl Store for Database {
 
     async fn user_by_username(&self, username_key: &str) -> Result<Option<User>> {
         Ok(users::by_username(&self.readers, username_key).await?)
+    }
+
+    async fn user_by_external_id(&self, external_id: &str) -> Result<Option<User>> {
+        Ok(users::by_external_id(&self.readers, external_id).await?)
+    }
+
+    async fn password_schemes(&self) -> Result<Vec<(Option<String>, u64)>> {
+        Ok(users::password_schemes(&self.readers).await?)
     }
 
     async fn users(&self, page: Page) -> Result<Listed<User>> {

@@ -184,6 +184,21 @@ pub enum CreateOutcome {
     Exists,
 }
 
+/// What no two users have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserName {
+    Username,
+    ExternalId,
+}
+
+/// The verdict on the creation of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateUserOutcome {
+    Created,
+    /// Another user has this name.
+    Exists(UserName),
+}
+
 /// The verdict on a change or removal that was planned on a reading of some version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
@@ -192,7 +207,7 @@ pub enum ChangeOutcome {
     /// Somebody changed it in between: read again, decide again.
     Conflict,
     /// The new name is taken (a renamed user).
-    Exists,
+    Exists(UserName),
     /// It would leave no full admin.
     LastAdmin,
 }
@@ -302,10 +317,14 @@ pub trait Store: Send + Sync {
     async fn sessions(&self, filter: SessionFilter, page: Page) -> Result<Listed<Session>>;
 
     // Users.
-    async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateOutcome>;
+    async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome>;
     async fn user(&self, sub: &Sub) -> Result<Option<User>>;
     async fn user_by_username(&self, username_key: &str) -> Result<Option<User>>;
+    async fn user_by_external_id(&self, external_id: &str) -> Result<Option<User>>;
     async fn users(&self, page: Page) -> Result<Listed<User>>;
+    /// How many users there are by how their password hash begins: `argon2id`, `pbkdf2_sha256`, `bcrypt`, `2y`, `SSHA`;
+    /// under `None` those without a password.
+    async fn password_schemes(&self) -> Result<Vec<(Option<String>, u64)>>;
     /// Writes `user` over the row if the row is at `user.version`; the row's version then grows by one.
     async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome>;
     /// Also ends the user's sessions: for the reason in `effects`, or [`EndReason::UserDeleted`].

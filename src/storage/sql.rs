@@ -49,8 +49,11 @@ impl DbError {
         }
     }
 
-    pub fn is_unique_violation(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
+    /// Whether a row was refused because another one holds the same in this column. PostgreSQL names the index, of
+    /// which the column is a part; SQLite names the column in its message.
+    pub fn is_unique_violation_of(&self, column: &str) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.is_unique_violation() && error.constraint().unwrap_or_else(|| error.message()).contains(column)
     }
 
     /// Whether a batch failed for a reason that one of its jobs may have brought along: a value that no row can hold, a

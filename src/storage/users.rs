@@ -3,10 +3,10 @@
 use super::cursor::Cursor;
 use super::readers::Readers;
 use super::sessions::{self, Ending, Owner, TooMany};
-use super::sql::{DbResult, Row, args};
+use super::sql::{DbError, DbResult, Row, args};
 use super::tx::Tx;
 use super::writer::Decision;
-use super::{ChangeOutcome, CreateOutcome, Listed, Page, UserEffects};
+use super::{ChangeOutcome, CreateUserOutcome, Listed, Page, UserEffects, UserName};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::Sub;
 use crate::domain::scope::Scope;
@@ -16,8 +16,8 @@ use crate::domain::user::User;
 
 macro_rules! columns {
     () => {
-        "sub, username, username_key, password_hash, claims, admin_scopes, disabled, created_at, updated_at, version, \
-         credential_epoch"
+        "sub, username, username_key, external_id, password_hash, claims, attributes, admin_scopes, disabled, \
+         created_at, updated_at, version, credential_epoch"
     };
 }
 
@@ -26,8 +26,10 @@ fn user_of(row: &Row) -> DbResult<User> {
         sub: Sub::new(row.get::<&str>("sub")?),
         username: row.get("username")?,
         username_key: row.get("username_key")?,
+        external_id: row.get("external_id")?,
         password_hash: row.get("password_hash")?,
         claims: row.json("claims")?,
+        attributes: row.json("attributes")?,
         admin_scopes: row.parsed("admin_scopes", |text| Scope::parse(text).ok())?,
         disabled: row.flag("disabled")?,
         created_at: row.time("created_at")?,
@@ -45,6 +47,18 @@ pub(super) async fn by_sub(readers: &Readers, sub: &Sub) -> DbResult<Option<User
 pub(super) async fn by_username(readers: &Readers, username_key: &str) -> DbResult<Option<User>> {
     const TEXT: &str = concat!("SELECT ", columns!(), " FROM users WHERE username_key = $1");
     readers.fetch(TEXT, args![username_key]).await?.first().map(user_of).transpose()
+}
+
+pub(super) async fn by_external_id(readers: &Readers, external_id: &str) -> DbResult<Option<User>> {
+    const TEXT: &str = concat!("SELECT ", columns!(), " FROM users WHERE external_id = $1");
+    readers.fetch(TEXT, args![external_id]).await?.first().map(user_of).transpose()
+}
+
+pub(super) async fn password_schemes(readers: &Readers) -> DbResult<Vec<(Option<String>, u64)>> {
+    const TEXT: &str = "SELECT password_scheme, count(*) AS users FROM users GROUP BY password_scheme \
+                        ORDER BY password_scheme";
+    let rows = readers.fetch(TEXT, args![]).await?;
+    rows.iter().map(|row| Ok((row.get("password_scheme")?, row.small("users")?))).collect()
 }
 
 /// A page, oldest first.
@@ -69,18 +83,21 @@ pub(super) async fn is_known_address(
     Ok(!readers.fetch(TEXT, args![sub, address, since]).await?.is_empty())
 }
 
-pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResult<Decision<CreateOutcome>> {
+pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResult<Decision<CreateUserOutcome>> {
     const TEXT: &str = concat!(
         "INSERT INTO users (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING"
     );
+    let username_key = user.username_key.clone();
     let args = args![
         &user.sub,
         user.username,
         user.username_key,
+        user.external_id,
         user.password_hash,
-        serde_json::Value::Object(user.claims).to_string(),
+        json_of(user.claims),
+        json_of(user.attributes),
         user.admin_scopes.to_string(),
         user.disabled,
         user.created_at,
@@ -89,10 +106,28 @@ pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResu
         user.credential_epoch,
     ];
     if tx.execute(TEXT, args).await? == 0 {
-        return Ok(Decision::Discard(CreateOutcome::Exists));
+        let same = tx.fetch("SELECT 1 AS found FROM users WHERE username_key = $1", args![username_key]).await?;
+        let taken = if same.is_empty() { UserName::ExternalId } else { UserName::Username };
+        return Ok(Decision::Discard(CreateUserOutcome::Exists(taken)));
     }
     tx.record(&[audit]).await?;
-    Ok(Decision::Keep(CreateOutcome::Created))
+    Ok(Decision::Keep(CreateUserOutcome::Created))
+}
+
+/// Which name another user has, where that is why a change was refused.
+fn taken_by(error: &DbError) -> Option<UserName> {
+    let column = |name| error.is_unique_violation_of(name);
+    if column("external_id") {
+        Some(UserName::ExternalId)
+    } else if column("username_key") {
+        Some(UserName::Username)
+    } else {
+        None
+    }
+}
+
+fn json_of(object: serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::Value::Object(object).to_string()
 }
 
 pub(super) async fn change(
@@ -100,16 +135,18 @@ pub(super) async fn change(
     user: User,
     effects: UserEffects,
 ) -> DbResult<Decision<Result<ChangeOutcome, TooMany>>> {
-    const TEXT: &str = "UPDATE users SET username = $3, username_key = $4, password_hash = $5, claims = $6, \
-                        admin_scopes = $7, disabled = $8, updated_at = $9, credential_epoch = $10, \
-                        version = version + 1 WHERE sub = $1 AND version = $2";
+    const TEXT: &str = "UPDATE users SET username = $3, username_key = $4, external_id = $5, password_hash = $6, \
+                        claims = $7, attributes = $8, admin_scopes = $9, disabled = $10, updated_at = $11, \
+                        credential_epoch = $12, version = version + 1 WHERE sub = $1 AND version = $2";
     let args = args![
         &user.sub,
         user.version,
         user.username,
         user.username_key,
+        user.external_id,
         user.password_hash,
-        serde_json::Value::Object(user.claims).to_string(),
+        json_of(user.claims),
+        json_of(user.attributes),
         user.admin_scopes.to_string(),
         user.disabled,
         user.updated_at,
@@ -118,8 +155,9 @@ pub(super) async fn change(
     match tx.execute(TEXT, args).await {
         Ok(0) => return Ok(Decision::Discard(Ok(missed(tx, &user.sub).await?))),
         Ok(_) => {}
-        Err(error) if error.is_unique_violation() => return Ok(Decision::Discard(Ok(ChangeOutcome::Exists))),
-        Err(error) => return Err(error),
+        Err(error) => {
+            return taken_by(&error).map(|name| Decision::Discard(Ok(ChangeOutcome::Exists(name)))).ok_or(error);
+        }
     }
     Ok(carry_out(tx, &user.sub, effects, None).await?.map(|ended| ended.map(|_| ChangeOutcome::Changed)))
 }

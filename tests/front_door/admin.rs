@@ -134,6 +134,68 @@ fn users_sessions_and_pages() {
 }
 
 #[test]
+fn users_keep_the_id_and_attributes_they_came_with() {
+    on_each_database(async |server: Server| {
+        let attributes = json!({ "tenant": 7, "plan": { "name": "gold", "paid": true } });
+        let body = json!({ "username": "ada", "external_id": "42", "attributes": attributes });
+        let made = server.admin_post("/admin/v1/users", body).await;
+        made.is(201);
+        assert_eq!((&made.body["external_id"], &made.body["attributes"]), (&json!("42"), &attributes));
+        let plain = server.admin_post("/admin/v1/users", json!({ "username": "bob" })).await;
+        assert_eq!((plain.body.get("external_id"), &plain.body["attributes"]), (None, &json!({})));
+
+        for (query, found) in [
+            ("external_id=42", 1),
+            ("external_id=4", 0),
+            ("external_id=42&username=ADA", 1),
+            ("external_id=42&username=bob", 0),
+        ] {
+            let listed = server.admin_get(&format!("/admin/v1/users?{query}")).await;
+            assert_eq!(listed.body["items"].as_array().unwrap().len(), found, "{query}");
+        }
+
+        let path = format!("/admin/v1/users/{}", made.body["sub"].as_str().unwrap());
+        let patch = json!({ "attributes": { "tenant": null, "plan": { "paid": false }, "x": [1, null] } });
+        let patched = server.admin_patch(&path, patch).await;
+        patched.is(200);
+        assert_eq!(patched.body["attributes"], json!({ "plan": { "name": "gold", "paid": false }, "x": [1, null] }));
+        let none = server.admin_patch(&path, json!({ "attributes": null })).await;
+        assert_eq!((&none.body["external_id"], &none.body["attributes"]), (&json!("42"), &json!({})));
+
+        let taken = |reply: crate::support::Reply, name: &str, other: &str| {
+            reply.is_error(409, "conflict");
+            let told = reply.body["error_description"].as_str().unwrap();
+            assert!(told.contains(name) && !told.contains(other), "{told}");
+        };
+        let again = json!({ "username": "eve", "external_id": "42" });
+        taken(server.admin_post("/admin/v1/users", again).await, "external_id '42'", "username");
+        let again = json!({ "username": "ada", "external_id": "43" });
+        taken(server.admin_post("/admin/v1/users", again).await, "username 'ada'", "external_id");
+        let bob = format!("/admin/v1/users/{}", plain.body["sub"].as_str().unwrap());
+        taken(server.admin_patch(&bob, json!({ "external_id": "42" })).await, "external_id '42'", "username");
+        taken(server.admin_patch(&bob, json!({ "username": "ada" })).await, "username 'ada'", "external_id");
+        server.admin_patch(&path, json!({ "external_id": null })).await.is(200);
+        server.admin_patch(&bob, json!({ "external_id": "42" })).await.is(200);
+
+        let events = server.audit("user_updated").await;
+        let changes: Vec<_> = events.iter().map(|event| event["detail"]["changed"].clone()).collect();
+        assert!(changes.contains(&json!(["external_id"])) && changes.contains(&json!(["attributes"])), "{changes:?}");
+
+        let large = json!({ "username": "kim", "attributes": { "a": "x".repeat(9000) } });
+        for (body, word) in [
+            (json!({ "username": "kim", "external_id": "" }), "external_id"),
+            (json!({ "username": "kim", "external_id": 42 }), "string"),
+            (json!({ "username": "kim", "attributes": [] }), "map"),
+            (large, "8192"),
+        ] {
+            let refused = server.admin_post("/admin/v1/users", body).await;
+            refused.is_error(400, "invalid_request");
+            assert!(refused.body["error_description"].as_str().unwrap().contains(word), "{word}: {}", refused.text);
+        }
+    });
+}
+
+#[test]
 fn bootstrap_creates_what_is_missing_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bootstrap.json");
@@ -141,7 +203,8 @@ fn bootstrap_creates_what_is_missing_and_changes_nothing() {
     let body = json!({
         "clients": [{ "client_id": "web", "client_name": "Web", "client_secret": secret, "scope": "read",
                       "grant_types": ["password", "refresh_token"] }],
-        "users": [{ "username": "alice", "password": crate::support::PASSWORD }],
+        "users": [{ "username": "alice", "password": crate::support::PASSWORD, "external_id": "7",
+                    "attributes": { "plan": "gold" } }],
     });
     std::fs::write(&file, body.to_string()).unwrap();
     on_each_database_with(
@@ -155,6 +218,8 @@ fn bootstrap_creates_what_is_missing_and_changes_nothing() {
             assert_eq!(server.refresh(&client, &login.refresh()).await.status, 200);
             let users = server.admin_get("/admin/v1/users").await;
             assert_eq!(users.body["items"].as_array().unwrap().len(), 1);
+            let alice = &users.body["items"][0];
+            assert_eq!((&alice["external_id"], &alice["attributes"]["plan"]), (&json!("7"), &json!("gold")));
         },
     );
 }

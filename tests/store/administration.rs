@@ -9,13 +9,16 @@ use latchkey::domain::ids::{ClientId, Sub};
 use latchkey::domain::revocation::{Revocation, Revoked};
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::domain::time::Timestamp;
-use latchkey::storage::{ChangeOutcome, CreateOutcome, OpenOutcome};
+use latchkey::domain::user::User;
+use latchkey::storage::{ChangeOutcome, CreateOutcome, CreateUserOutcome, OpenOutcome, UserName};
 
 use crate::bed::{Bed, NOW, client, client_effects, contract, event, login, seconds, user, user_effects};
 
 contract!(
     a_user_is_read_back_as_written,
     a_user_is_renamed_unless_the_name_is_taken,
+    an_external_id_is_one_users_own,
+    users_are_counted_by_how_their_hash_begins,
     a_login_begun_before_a_change_opens_nothing,
     deleting_a_user_ends_the_sessions,
     logging_a_user_out_ends_the_sessions_and_counts_them,
@@ -37,7 +40,7 @@ async fn a_user_is_read_back_as_written(bed: Bed) {
     assert_eq!(bed.store.user_by_username("ADA").await.unwrap(), None);
     assert_eq!(bed.store.user(&Sub::new("usr_nobody")).await.unwrap(), None);
     let again = bed.store.create_user(user, event(AuditType::UserCreated)).await.unwrap();
-    assert_eq!(again, CreateOutcome::Exists);
+    assert_eq!(again, CreateUserOutcome::Exists(UserName::Username));
     assert_eq!(bed.trail(AuditType::UserCreated).await.len(), 1, "what did not happen is not in the trail");
 }
 
@@ -46,7 +49,7 @@ async fn a_user_is_renamed_unless_the_name_is_taken(bed: Bed) {
     let mut user = bed.user("bob").await;
     user.username_key = "ada".into();
     let change = |user| bed.store.change_user(user, user_effects(AuditType::UserUpdated));
-    assert_eq!(change(user.clone()).await.unwrap(), ChangeOutcome::Exists);
+    assert_eq!(change(user.clone()).await.unwrap(), ChangeOutcome::Exists(UserName::Username));
     user.username_key = "eve".into();
     user.password_hash = None;
     assert_eq!(change(user.clone()).await.unwrap(), ChangeOutcome::Changed);
@@ -56,6 +59,69 @@ async fn a_user_is_renamed_unless_the_name_is_taken(bed: Bed) {
     user.sub = Sub::new("usr_nobody");
     assert_eq!(change(user).await.unwrap(), ChangeOutcome::NotFound);
     assert_eq!(bed.trail(AuditType::UserUpdated).await.len(), 1);
+}
+
+async fn an_external_id_is_one_users_own(bed: Bed) {
+    let create = |user| bed.store.create_user(user, event(AuditType::UserCreated));
+    let with_id = |name, id: Option<&str>| {
+        let mut user = user(name);
+        user.external_id = id.map(str::to_owned);
+        user
+    };
+    let mut ada = with_id("ada", Some("42"));
+    for (user, outcome) in [
+        (ada.clone(), CreateUserOutcome::Created),
+        (with_id("bob", Some("42")), CreateUserOutcome::Exists(UserName::ExternalId)),
+        (with_id("ada", Some("42")), CreateUserOutcome::Exists(UserName::Username)),
+        (with_id("ada", Some("43")), CreateUserOutcome::Exists(UserName::Username)),
+        (with_id("bob", None), CreateUserOutcome::Created),
+        (with_id("eve", None), CreateUserOutcome::Created),
+    ] {
+        assert_eq!(create(user.clone()).await.unwrap(), outcome, "{user:?} {:?}", user.external_id);
+    }
+    let found = |id: &'static str| bed.store.user_by_external_id(id);
+    assert_eq!(found("42").await.unwrap(), Some(ada.clone()));
+    assert_eq!(found("4").await.unwrap(), None);
+    assert_eq!(found("4\0").await.unwrap(), None);
+
+    let change = |user| bed.store.change_user(user, user_effects(AuditType::UserUpdated));
+    let mut bob = bed.store.user_by_username("bob").await.unwrap().unwrap();
+    bob.external_id = Some("42".into());
+    assert_eq!(change(bob.clone()).await.unwrap(), ChangeOutcome::Exists(UserName::ExternalId));
+    ada.external_id = None;
+    ada.attributes.clear();
+    assert_eq!(change(ada.clone()).await.unwrap(), ChangeOutcome::Changed);
+    assert_eq!(change(bob.clone()).await.unwrap(), ChangeOutcome::Changed);
+    ada.version += 1;
+    bob.version += 1;
+    assert_eq!(found("42").await.unwrap(), Some(bob));
+    assert_eq!(bed.store.user(&ada.sub).await.unwrap(), Some(ada));
+}
+
+async fn users_are_counted_by_how_their_hash_begins(bed: Bed) {
+    let hashes = [
+        ("argon2id", "$argon2id$v=19$m=1,t=1,p=1$x$y"),
+        ("argon2id", "$argon2id$v=19$m=2,t=1,p=1$x$y"),
+        ("2y", "$2y$10$x"),
+        ("pbkdf2_sha256", "pbkdf2_sha256$1$x$y"),
+        ("bcrypt", "{bcrypt}$2a$10$x"),
+        ("pbkdf2@SpringSecurity_v5_8", "{pbkdf2@SpringSecurity_v5_8}00"),
+        ("SSHA", "{SSHA}AAAA"),
+    ];
+    let mut wanted = std::collections::BTreeMap::from([(None, 1)]);
+    for (n, (scheme, hash)) in hashes.into_iter().enumerate() {
+        let user = User { password_hash: Some(hash.into()), ..user(&format!("user{n}")) };
+        bed.store.create_user(user, event(AuditType::UserCreated)).await.unwrap();
+        *wanted.entry(Some(scheme.to_owned())).or_insert(0) += 1;
+    }
+    let without = User { password_hash: None, ..user("without") };
+    bed.store.create_user(without.clone(), event(AuditType::UserCreated)).await.unwrap();
+    let counted = async || bed.store.password_schemes().await.unwrap().into_iter().collect();
+    assert_eq!(wanted, counted().await);
+    bed.store.upgrade_password_hash(&without.sub, 1, "$argon2id$v=19$x").await.unwrap();
+    wanted.remove(&None);
+    wanted.insert(Some("argon2id".into()), 3);
+    assert_eq!(wanted, counted().await);
 }
 
 async fn a_login_begun_before_a_change_opens_nothing(bed: Bed) {

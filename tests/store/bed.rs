@@ -21,7 +21,7 @@ use latchkey::domain::sources::{SystemEntropy, random};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
 use latchkey::storage::{
-    AuditFilter, ClientEffects, CreateOutcome, OpenOutcome, OpenSession, Page, Refresh, Refreshed, StorageSettings,
+    AuditFilter, ClientEffects, CreateUserOutcome, OpenOutcome, OpenSession, Page, Refresh, Refreshed, StorageSettings,
     Store, UserEffects, open,
 };
 use sha2::Sha256;
@@ -245,7 +245,7 @@ impl Bed {
     pub async fn user(&self, name: &str) -> User {
         let user = user(name);
         let created = self.store.create_user(user.clone(), event(AuditType::UserCreated)).await.unwrap();
-        assert_eq!(created, CreateOutcome::Created);
+        assert_eq!(created, CreateUserOutcome::Created);
         user
     }
 
@@ -387,8 +387,10 @@ pub fn user(name: &str) -> User {
         sub: Sub::generate(&SystemEntropy),
         username: name.to_uppercase(),
         username_key: name.to_owned(),
+        external_id: None,
         password_hash: Some("$argon2id$made-up".into()),
         claims: serde_json::from_str(r#"{"email":"a@example.org","address":{"locality":"Bonn"}}"#).unwrap(),
+        attributes: serde_json::from_str(r#"{"tenant":7,"tags":["a",null]}"#).unwrap(),
         admin_scopes: Scope::default(),
         disabled: false,
         created_at: NOW,

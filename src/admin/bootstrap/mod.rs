@@ -103,9 +103,7 @@ async fn user(ctx: &Context, credentials: &Credentials, spec: &UserSpec) -> Resu
     if let Some(existing) = ctx.store.user_by_username(&key).await? {
         let mut wanted = existing.clone();
         wanted.username.clone_from(username);
-        wanted.claims = spec.claims_applied_to(&existing.claims)?;
-        wanted.admin_scopes = spec.admin_scopes_applied_to(&existing.admin_scopes)?;
-        spec.disabled.as_ref().merge(&mut wanted.disabled, false, |own| Ok::<_, OAuthError>(*own))?;
+        spec.merge_into(&mut wanted)?;
         return Ok(difference("user", username, &changed(&existing, &wanted)));
     }
     match users::create(ctx, credentials, &operator(), spec).await {

@@ -205,7 +205,7 @@ fn settled(outcome: ChangeOutcome) -> Result<bool, OAuthError> {
         ChangeOutcome::NotFound => Err(not_found("client")),
         ChangeOutcome::LastAdmin => Err(last_admin()),
         // Clients are not renamed.
-        ChangeOutcome::Exists => Err(OAuthError::internal("a client change met a taken name")),
+        ChangeOutcome::Exists(_) => Err(OAuthError::internal("a client change met a taken name")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Making users, changing and removing them, and their passwords.
 
+mod attributes;
 pub mod spec;
 
 use serde::Deserialize;
@@ -20,7 +21,7 @@ use crate::domain::ids::Sub;
 use crate::domain::scope::Scope;
 use crate::domain::session::EndReason;
 use crate::domain::user::User;
-use crate::storage::{ChangeOutcome, CreateOutcome, Listed, UserEffects};
+use crate::storage::{ChangeOutcome, CreateUserOutcome, Listed, UserEffects, UserName};
 
 /// The body of a password's replacement: one of the two.
 #[derive(Debug, Default, Deserialize)]
@@ -34,7 +35,8 @@ pub struct NewPassword {
 ///
 /// # Errors
 /// [`Code::InvalidRequest`]: a member is refused. [`Code::InsufficientScope`]: `admin_scopes` names what the caller
-/// lacks. [`Code::Conflict`]: the username is taken. The password queue is full, or the database does not answer.
+/// lacks. [`Code::Conflict`]: the username or the `external_id` is taken. The password queue is full, or the database
+/// does not answer.
 pub async fn create(
     ctx: &Context,
     credentials: &Credentials,
@@ -46,9 +48,7 @@ pub async fn create(
         return Err(refused("username is missing; every user has one".into()));
     };
     let mut user = blank(ctx, username)?;
-    user.claims = spec.claims_applied_to(&user.claims)?;
-    user.admin_scopes = spec.admin_scopes_applied_to(&user.admin_scopes)?;
-    user.disabled = spec.disabled.as_ref().value().copied().unwrap_or(false);
+    spec.merge_into(&mut user)?;
     let granted = may_grant(&caller.scope, &Scope::default(), &user.admin_scopes);
     caller.audited(ctx, granted).await?;
     user.password_hash = hashed(credentials, &spec.password, &spec.password_hash).await?;
@@ -57,8 +57,8 @@ pub async fn create(
         .about_user(&user.sub)
         .detail(json!({ "username": user.username, "admin_scopes": user.admin_scopes }));
     match ctx.store.create_user(user.clone(), audit).await? {
-        CreateOutcome::Created => Ok(user),
-        CreateOutcome::Exists => Err(taken(username)),
+        CreateUserOutcome::Created => Ok(user),
+        CreateUserOutcome::Exists(name) => Err(taken(name, &user)),
     }
 }
 
@@ -67,8 +67,10 @@ fn blank(ctx: &Context, username: &str) -> Result<User, OAuthError> {
         sub: Sub::generate(ctx.entropy.as_ref()),
         username: username.to_owned(),
         username_key: username_key(username)?,
+        external_id: None,
         password_hash: None,
         claims: serde_json::Map::new(),
+        attributes: serde_json::Map::new(),
         admin_scopes: Scope::default(),
         disabled: false,
         created_at: ctx.now(),
@@ -83,6 +85,8 @@ fn blank(ctx: &Context, username: &str) -> Result<User, OAuthError> {
 pub struct UserQuery {
     /// The one user of this name, as usernames are compared.
     pub username: Option<String>,
+    /// The one user of this id in the system they came from. Beside a username, one who has both.
+    pub external_id: Option<String>,
     pub after: Option<String>,
     pub limit: Option<u32>,
 }
@@ -93,12 +97,14 @@ pub struct UserQuery {
 /// [`Code::InvalidRequest`]: the limit or cursor is none. The database does not answer.
 pub async fn list(ctx: &Context, query: UserQuery) -> Result<Listed<User>, OAuthError> {
     let page = page(query.after, query.limit)?;
-    let Some(username) = query.username else { return Ok(ctx.store.users(page).await?) };
     // A text that cannot be a username is nobody's.
-    let found = match precis::username_key(&username) {
-        Ok(key) => ctx.store.user_by_username(&key).await?,
-        Err(_) => None,
+    let key = query.username.map(|username| precis::username_key(&username).unwrap_or_default());
+    let found = match (&key, &query.external_id) {
+        (None, None) => return Ok(ctx.store.users(page).await?),
+        (Some(key), _) => ctx.store.user_by_username(key).await?,
+        (None, Some(external_id)) => ctx.store.user_by_external_id(external_id).await?,
     };
+    let found = found.filter(|user| query.external_id.is_none() || user.external_id == query.external_id);
     Ok(Listed { items: found.into_iter().collect(), next: None })
 }
 
@@ -116,7 +122,8 @@ pub async fn show(ctx: &Context, sub: &str) -> Result<User, OAuthError> {
 ///
 /// # Errors
 /// [`Code::InvalidRequest`], [`Code::NotFound`]. [`Code::InsufficientScope`]: the user holds, or would hold, an
-/// `admin*` scope that the caller lacks. [`Code::Conflict`]: the new username is taken. The database does not answer.
+/// `admin*` scope that the caller lacks. [`Code::Conflict`]: the new username or `external_id` is taken. The database
+/// does not answer.
 pub async fn patch(ctx: &Context, caller: &AdminCaller, sub: &str, spec: &UserSpec) -> Result<User, OAuthError> {
     if spec.password.is_present() || spec.password_hash.is_present() {
         return Err(refused(format!("a password is changed by PUT /admin/v1/users/{sub}/password")));
@@ -131,9 +138,7 @@ pub async fn patch(ctx: &Context, caller: &AdminCaller, sub: &str, spec: &UserSp
                 next.username.clone_from(username);
             }
         }
-        next.claims = spec.claims_applied_to(&base.claims)?;
-        next.admin_scopes = spec.admin_scopes_applied_to(&base.admin_scopes)?;
-        spec.disabled.as_ref().merge(&mut next.disabled, false, |own| Ok::<_, OAuthError>(*own))?;
+        spec.merge_into(&mut next)?;
         may_grant(&caller.scope, &base.admin_scopes, &next.admin_scopes)?;
         Ok(next)
     })
@@ -182,7 +187,7 @@ pub async fn delete(ctx: &Context, caller: &AdminCaller, sub: &str) -> Result<()
         let audit = ctx.audit(AuditType::UserDeleted, caller.actor.clone()).about_user(&user.sub).detail(detail);
         let effects =
             UserEffects { end_sessions: Some(EndReason::UserDeleted), now: ctx.now(), horizon: ctx.horizon(), audit };
-        if settled(ctx.store.delete_user(&user.sub, user.version, effects).await?, &user.username)? {
+        if settled(ctx.store.delete_user(&user.sub, user.version, effects).await?, &user)? {
             return Ok(());
         }
     }
@@ -228,7 +233,7 @@ async fn change(
             horizon: ctx.horizon(),
             audit: ctx.audit(kind, caller.actor.clone()).about_user(&base.sub).detail(detail(&base, &next)),
         };
-        if settled(ctx.store.change_user(next.clone(), effects).await?, &next.username)? {
+        if settled(ctx.store.change_user(next.clone(), effects).await?, &next)? {
             return Ok(next);
         }
     }
@@ -258,18 +263,25 @@ fn detail(base: &User, next: &User) -> serde_json::Value {
 }
 
 /// Whether the change is written; `false` asks for another attempt.
-fn settled(outcome: ChangeOutcome, username: &str) -> Result<bool, OAuthError> {
+fn settled(outcome: ChangeOutcome, user: &User) -> Result<bool, OAuthError> {
     match outcome {
         ChangeOutcome::Changed => Ok(true),
         ChangeOutcome::Conflict => Ok(false),
         ChangeOutcome::NotFound => Err(not_found("user")),
-        ChangeOutcome::Exists => Err(taken(username)),
+        ChangeOutcome::Exists(name) => Err(taken(name, user)),
         ChangeOutcome::LastAdmin => Err(last_admin()),
     }
 }
 
-fn taken(username: &str) -> OAuthError {
-    OAuthError::new(Code::Conflict, format!("the username {username:?} is taken, as usernames are compared"))
+/// What another user is called already.
+fn taken(name: UserName, user: &User) -> OAuthError {
+    let which = match name {
+        UserName::Username => format!("the username {:?} is taken, as usernames are compared", user.username),
+        UserName::ExternalId => {
+            format!("the external_id {:?} is taken by another user", user.external_id.as_deref().unwrap_or_default())
+        }
+    };
+    OAuthError::new(Code::Conflict, which)
 }
 
 fn username_key(username: &str) -> Result<String, OAuthError> {
@@ -305,8 +317,10 @@ mod tests {
             sub: Sub::new("usr_1"),
             username: "ada".into(),
             username_key: "ada".into(),
+            external_id: None,
             password_hash: Some("a".into()),
             claims: serde_json::Map::new(),
+            attributes: serde_json::Map::new(),
             admin_scopes: Scope::parse("admin:keys").unwrap(),
             disabled: false,
             created_at: Timestamp::from_seconds(1),

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::attributes;
 use crate::admin::clients::spec::Secret;
 use crate::admin::field::{Field, Object};
 use crate::domain::error::{Code, OAuthError};
@@ -11,15 +12,20 @@ use crate::domain::user::User;
 
 const CLAIM_MAX: usize = 2_048;
 
+/// Characters of an `external_id` at most.
+const EXTERNAL_ID_MAX: usize = 255;
+
 /// The members of a user body. Standard claims (OpenID Connect Core section 5.1) stand beside the others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserSpec {
     pub username: Field<String>,
+    pub external_id: Field<String>,
     pub password: Field<Secret>,
     pub password_hash: Field<Secret>,
     pub admin_scopes: Field<ScopeNames>,
     pub disabled: Field<bool>,
+    pub attributes: Field<Map<String, Value>>,
     pub name: Field<String>,
     pub given_name: Field<String>,
     pub family_name: Field<String>,
@@ -61,11 +67,31 @@ pub struct AddressSpec {
 }
 
 impl UserSpec {
+    /// Merges into a user (RFC 7396) all that costs nothing to judge: everything but the username and the password.
+    ///
+    /// # Errors
+    /// [`Code::InvalidRequest`], naming the member. `user` is then of no use.
+    pub fn merge_into(&self, user: &mut User) -> Result<(), OAuthError> {
+        user.claims = self.claims_applied_to(&user.claims)?;
+        user.attributes = self.attributes_applied_to(&user.attributes)?;
+        user.admin_scopes = self.admin_scopes_applied_to(&user.admin_scopes)?;
+        self.external_id.as_ref().merge(&mut user.external_id, None, |id| external_id(id).map(Some))?;
+        self.disabled.as_ref().merge(&mut user.disabled, false, |own| Ok::<_, OAuthError>(*own))
+    }
+
+    fn attributes_applied_to(&self, base: &Map<String, Value>) -> Result<Map<String, Value>, OAuthError> {
+        match &self.attributes {
+            Field::Absent => Ok(base.clone()),
+            Field::Null => Ok(Map::new()),
+            Field::Is(patch) => attributes::patched(base, patch),
+        }
+    }
+
     /// The claims that `base` becomes through this body.
     ///
     /// # Errors
     /// [`Code::InvalidRequest`], naming the claim.
-    pub fn claims_applied_to(&self, base: &Map<String, Value>) -> Result<Map<String, Value>, OAuthError> {
+    fn claims_applied_to(&self, base: &Map<String, Value>) -> Result<Map<String, Value>, OAuthError> {
         let mut claims = base.clone();
         for (name, field) in self.text_claims() {
             merge_text(&mut claims, name, name, field)?;
@@ -119,7 +145,7 @@ impl UserSpec {
     ///
     /// # Errors
     /// [`Code::InvalidRequest`]: a name that is no `admin*` scope.
-    pub fn admin_scopes_applied_to(&self, base: &Scope) -> Result<Scope, OAuthError> {
+    fn admin_scopes_applied_to(&self, base: &Scope) -> Result<Scope, OAuthError> {
         let mut scopes = base.clone();
         self.admin_scopes.as_ref().merge(&mut scopes, Scope::default(), admin_scopes)?;
         Ok(scopes)
@@ -161,6 +187,9 @@ pub fn changed(base: &User, next: &User) -> Vec<String> {
     if base.username != next.username {
         names.push("username".into());
     }
+    if base.external_id != next.external_id {
+        names.push("external_id".into());
+    }
     if base.admin_scopes != next.admin_scopes {
         names.push("admin_scopes".into());
     }
@@ -170,11 +199,24 @@ pub fn changed(base: &User, next: &User) -> Vec<String> {
     if base.password_hash != next.password_hash {
         names.push("password".into());
     }
+    if base.attributes != next.attributes {
+        names.push("attributes".into());
+    }
     let mut claims: Vec<&String> = base.claims.keys().chain(next.claims.keys()).collect();
     claims.sort_unstable();
     claims.dedup();
     names.extend(claims.into_iter().filter(|name| base.claims.get(*name) != next.claims.get(*name)).cloned());
     names
+}
+
+/// Compared as it is, to the byte: what it means is the other system's affair.
+fn external_id(id: &str) -> Result<String, OAuthError> {
+    let length = id.chars().count();
+    if length == 0 || length > EXTERNAL_ID_MAX || id.chars().any(char::is_control) {
+        let why = format!("external_id must be 1 to {EXTERNAL_ID_MAX} characters, none of them a control character");
+        return Err(refused(why));
+    }
+    Ok(id.to_owned())
 }
 
 fn admin_scopes(names: &ScopeNames) -> Result<Scope, OAuthError> {
@@ -283,6 +325,17 @@ mod tests {
         assert!(spec(json!({"address": {"formatted": "1 Way\nLondon"}})).claims_applied_to(&Map::new()).is_ok());
         assert!(serde_json::from_value::<UserSpec>(json!({"email_verified": "yes"})).is_err());
         assert!(serde_json::from_value::<UserSpec>(json!({"sub": "usr_x"})).is_err());
+    }
+
+    #[test]
+    fn an_external_id_is_any_printable_text() {
+        let long = "é".repeat(255);
+        for (id, taken) in [("42", true), (" x ", true), (&long, true), ("", false), ("a\u{0}", false), ("a\nb", false)]
+        {
+            assert_eq!(external_id(id).is_ok(), taken, "{id:?}");
+        }
+        assert!(external_id(&format!("{long}é")).is_err());
+        assert!(serde_json::from_value::<UserSpec>(json!({"external_id": 42})).is_err(), "a number is no text");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `/admin/v1/users`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use poem_openapi::param::{Path, Query};
@@ -63,12 +64,17 @@ impl Example for Claims {
     }
 }
 
+/// A JSON object of the operator's own making.
+type Attributes = BTreeMap<String, serde_json::Value>;
+
 /// A user to make: `username`, and a password in one of two ways or none.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none, example)]
 struct NewUser {
     /// Unique, as PRECIS UsernameCaseMapped compares (RFC 8265): `Ada` and `ada` are one.
     username: String,
+    /// The id that the user had in the system they came from, 1 to 255 characters; no two users share one.
+    external_id: Option<String>,
     /// Up to 1,024 bytes. Without one the user cannot log in by password.
     password: Option<String>,
     /// Instead of `password`: the PHC string of an argon2id hash whose cost the service can bear.
@@ -78,6 +84,8 @@ struct NewUser {
     admin_scopes: Option<Vec<String>>,
     /// A disabled user cannot log in.
     disabled: Option<bool>,
+    /// Whatever else is to be kept of the user, up to 8 KiB of JSON.
+    attributes: Option<Attributes>,
     #[oai(flatten)]
     claims: Claims,
 }
@@ -86,10 +94,12 @@ impl Example for NewUser {
     fn example() -> Self {
         Self {
             username: "ada".into(),
+            external_id: None,
             password: Some("correct horse battery staple".into()),
             password_hash: None,
             admin_scopes: None,
             disabled: None,
+            attributes: None,
             claims: Example::example(),
         }
     }
@@ -101,19 +111,32 @@ impl Example for NewUser {
 struct UserChanges {
     /// Another name to log in by; the `sub` stays.
     username: Option<String>,
+    /// The id that the user had in the system they came from; no two users share one.
+    #[oai(nullable)]
+    external_id: Option<String>,
     /// The `admin*` scopes the user's tokens may carry. Losing one ends the user's sessions.
     #[oai(nullable)]
     admin_scopes: Option<Vec<String>>,
     /// Disabling a user ends the user's sessions.
     #[oai(nullable)]
     disabled: Option<bool>,
+    /// What to change of the attributes: members that are left out stay, `null` removes one.
+    #[oai(nullable)]
+    attributes: Option<Attributes>,
     #[oai(flatten)]
     claims: Claims,
 }
 
 impl Example for UserChanges {
     fn example() -> Self {
-        Self { username: None, admin_scopes: None, disabled: Some(true), claims: Claims::default() }
+        Self {
+            username: None,
+            external_id: None,
+            admin_scopes: None,
+            disabled: Some(true),
+            attributes: None,
+            claims: Claims::default(),
+        }
     }
 }
 
@@ -140,10 +163,14 @@ struct User {
     /// Stable, and never equal to a `client_id`.
     sub: String,
     username: String,
+    /// The id that the user had in the system they came from.
+    external_id: Option<String>,
     /// Whether the user can log in by password.
     has_password: bool,
     admin_scopes: Vec<String>,
     disabled: bool,
+    /// Whatever else is kept of the user.
+    attributes: Attributes,
     /// RFC 3339.
     created_at: String,
     /// RFC 3339.
@@ -157,9 +184,11 @@ impl Example for User {
         Self {
             sub: "usr_2Yx1mQ0fT7aV9sKcJb3RdA".into(),
             username: "ada".into(),
+            external_id: None,
             has_password: true,
             admin_scopes: Vec::new(),
             disabled: false,
+            attributes: Attributes::new(),
             created_at: "2026-01-31T09:30:00Z".into(),
             updated_at: "2026-01-31T09:30:00Z".into(),
             claims: Example::example(),
@@ -173,9 +202,11 @@ impl From<&Person> for User {
         Self {
             sub: user.sub.to_string(),
             username: user.username.clone(),
+            external_id: user.external_id.clone(),
             has_password: user.password_hash.is_some(),
             admin_scopes: user.admin_scopes.iter().map(str::to_owned).collect(),
             disabled: user.disabled,
+            attributes: user.attributes.clone().into_iter().collect(),
             created_at: user.created_at.rfc3339(),
             updated_at: user.updated_at.rfc3339(),
             claims: Claims::parse_from_json(Some(claims)).unwrap_or_default(),
@@ -246,6 +277,8 @@ impl UsersApi {
         origin: Origin,
         /// The one user of this name, as usernames are compared.
         username: Query<Option<String>>,
+        /// The one user of this id in the system they came from.
+        external_id: Query<Option<String>>,
         /// The `next` of the page before.
         after: Query<Option<String>>,
         /// Items on this page, 1 to 1,000; 100 by default.
@@ -253,7 +286,7 @@ impl UsersApi {
         limit: Query<Option<u32>>,
     ) -> Result<Answer<UserList>, ListFailure> {
         caller(&self.app, &bearer, "admin:users:read", &origin).await?;
-        let query = UserQuery { username: username.0, after: after.0, limit: limit.0 };
+        let query = UserQuery { username: username.0, external_id: external_id.0, after: after.0, limit: limit.0 };
         let page = users::list(&self.app.context, query).await?;
         Ok(Answer(UserList { items: page.items.iter().map(User::from).collect(), next: page.next }))
     }
