@@ -13,6 +13,7 @@ use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::{Map, Value, json};
 
 use super::authorization::TOKEN_PATH;
+use crate::domain::client::GrantType;
 
 /// The chapters of the documents.
 #[derive(Tags)]
@@ -22,7 +23,7 @@ pub enum Topic {
     /// What verifiers and clients read to find their way: public keys and metadata.
     Discovery,
     /// Health and metrics, for whoever runs the service.
-    Operation,
+    Monitoring,
     /// **A test clock is in force.** Time is moved here, for tests of what happens in days.
     TestClock,
     /// Signing keys and the keys of refresh tokens: see them with their timeline, rotate, import.
@@ -73,6 +74,7 @@ pub fn document<T: OpenApi>(title: &str, description: &str, server: &str) -> Doc
         members.remove("webhooks");
     }
     name_token_url(&mut document, server);
+    name_grants(&mut document);
     each_operation(&mut document, complete);
     drop_empty_chapters(&mut document);
     let json = serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
@@ -87,6 +89,19 @@ fn name_token_url(document: &mut Value, server: &str) {
         for name in ["tokenUrl", "refreshUrl"] {
             flow.insert(name.into(), format!("{server}{TOKEN_PATH}").into());
         }
+    }
+}
+
+/// What a code generator is to call the grants: it would make a name of every colon of a URN.
+fn name_grants(document: &mut Value) {
+    if let Some(Value::Object(schema)) = document.pointer_mut("/components/schemas/GrantTypeName") {
+        let names = GrantType::ALL.map(|grant| match grant {
+            GrantType::Password => "PASSWORD",
+            GrantType::RefreshToken => "REFRESH_TOKEN",
+            GrantType::ClientCredentials => "CLIENT_CREDENTIALS",
+            GrantType::TokenExchange => "TOKEN_EXCHANGE",
+        });
+        schema.insert("x-enum-varnames".into(), json!(names));
     }
 }
 
@@ -112,13 +127,20 @@ fn drop_empty_chapters(document: &mut Value) {
     }
 }
 
-/// Adds the examples.
+/// Adds the examples and how the form is written.
 fn complete(id: &str, operation: &mut Value) {
     const FORM: &str = "/requestBody/content/application~1x-www-form-urlencoded";
     if let Some(examples) = request_examples(id)
         && let Some(Value::Object(body)) = operation.pointer_mut(FORM)
     {
         body.insert("examples".into(), examples);
+    }
+    if id == "token"
+        && let Some(Value::Object(body)) = operation.pointer_mut(FORM)
+    {
+        // The default of every array in a form, which code generators follow only where it is written down.
+        let each = json!({ "style": "form", "explode": true });
+        body.insert("encoding".into(), json!({ "resource": each, "audience": each }));
     }
     let answers = operation.get_mut("responses").and_then(Value::as_object_mut);
     for (status, answer) in answers.into_iter().flatten() {

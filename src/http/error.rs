@@ -21,7 +21,7 @@ use crate::domain::error::{Code, OAuthError};
 
 /// The body of every error.
 #[derive(Debug, Serialize, Object)]
-#[oai(rename = "Error", skip_serializing_if_is_none, example)]
+#[oai(skip_serializing_if_is_none, example)]
 pub struct ErrorBody {
     /// A stable word for programs: RFC 6749 section 5.2, RFC 6750 section 3.1, RFC 7591, RFC 8707.
     pub error: String,
@@ -74,21 +74,21 @@ answers! {
     /// A form from a client that authenticates: token, introspection, revocation.
     ClientAnswers, ClientFailure: [400, 401, 413, 415, 429, 500, 503];
     /// An open document.
-    OpenAnswers, OpenFailure: [500, 503];
+    OpenAnswers, OpenFailure: [429, 500, 503];
     /// An administrative list.
-    ListAnswers, ListFailure: [400, 401, 403, 500, 503];
+    ListAnswers, ListFailure: [400, 401, 403, 429, 500, 503];
     /// A move of the test clock.
-    TestClockAnswers, TestClockFailure: [400, 413, 415, 500, 503];
+    TestClockAnswers, TestClockFailure: [400, 413, 415, 429, 500, 503];
     /// A probe.
     HealthAnswers, HealthFailure: [503];
     /// The metrics.
-    MetricsAnswers, MetricsFailure: [401, 403, 500, 503];
+    MetricsAnswers, MetricsFailure: [401, 403, 429, 500, 503];
     /// One administrative thing, read or deleted.
-    ItemAnswers, ItemFailure: [401, 403, 404, 500, 503];
+    ItemAnswers, ItemFailure: [401, 403, 404, 429, 500, 503];
     /// An administrative thing made from a body.
-    CreateAnswers, CreateFailure: [400, 401, 403, 409, 413, 415, 500, 503];
+    CreateAnswers, CreateFailure: [400, 401, 403, 409, 413, 415, 429, 500, 503];
     /// An administrative thing changed by a body.
-    ChangeAnswers, ChangeFailure: [400, 401, 403, 404, 409, 413, 415, 500, 503];
+    ChangeAnswers, ChangeFailure: [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
 }
 
 /// The `Err` of an operation. `?` makes it from an [`OAuthError`].

@@ -75,12 +75,12 @@ pub enum HealthAnswer {
     Well(Written<HealthBody>),
 }
 
-#[OpenApi(prefix_path = "/health", tag = "Topic::Operation")]
+#[OpenApi(prefix_path = "/health", tag = "Topic::Monitoring")]
 impl HealthApi {
     /// Ask whether the process lives
     ///
     /// Asks nothing else: restart the process only when this does not answer.
-    #[oai(path = "/live", method = "get", operation_id = "health_live")]
+    #[oai(path = "/live", method = "get", operation_id = "healthLive")]
     async fn live(&self) -> HealthAnswer {
         HealthAnswer::Well(Written(HealthBody { status: "live".into() }))
     }
@@ -89,7 +89,7 @@ impl HealthApi {
     ///
     /// 200 once there is an active key for every algorithm and the database answers; else 503, which says what is
     /// missing. Send users here only while it answers 200.
-    #[oai(path = "/ready", method = "get", operation_id = "health_ready")]
+    #[oai(path = "/ready", method = "get", operation_id = "healthReady")]
     async fn ready(&self) -> Result<HealthAnswer, HealthFailure> {
         self.can_issue().await?;
         Ok(HealthAnswer::Well(Written(HealthBody { status: "ready".into() })))

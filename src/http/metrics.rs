@@ -4,17 +4,15 @@
 use std::sync::Arc;
 
 use poem::Request;
-use poem_openapi::payload::PlainText;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::authorization::Bearer;
 use super::document::Topic;
 use super::error::MetricsFailure;
+use super::payload::OpenMetrics;
 use crate::admin;
 use crate::app::App;
 use crate::domain::origin::Origin;
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What proxies add. A proxy on this machine makes every stranger's connection look local.
 const SIGNS_OF_A_PROXY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -31,15 +29,10 @@ pub struct MetricsApi {
 pub enum MetricsAnswer {
     /// All metrics in the OpenMetrics text format
     #[oai(status = 200)]
-    Told(
-        PlainText<String>,
-        /// `application/openmetrics-text`
-        #[oai(header = "Content-Type")]
-        String,
-    ),
+    Told(OpenMetrics),
 }
 
-#[OpenApi(tag = "Topic::Operation")]
+#[OpenApi(tag = "Topic::Monitoring")]
 impl MetricsApi {
     /// Read the metrics
     ///
@@ -56,7 +49,7 @@ impl MetricsApi {
             let App { context, introspector, .. } = &*self.app;
             admin::authorize(context, introspector, bearer.token(), "admin:metrics", &origin).await?;
         }
-        Ok(MetricsAnswer::Told(PlainText(self.app.metrics.render()), OPEN_METRICS.into()))
+        Ok(MetricsAnswer::Told(OpenMetrics(self.app.metrics.render())))
     }
 }
 

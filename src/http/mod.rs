@@ -16,6 +16,7 @@ pub mod frame;
 mod health;
 mod json;
 mod metrics;
+mod moment;
 mod oauth;
 pub mod origin;
 pub mod payload;

@@ -7,12 +7,34 @@ use std::marker::PhantomData;
 use hyper::body::Bytes;
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde::Serialize;
 
 use super::error::refusal;
 use crate::domain::error::OAuthError;
+
+/// Text in the OpenMetrics format. Documented as binary: code generators read no other text by its own media type.
+#[derive(Debug)]
+pub struct OpenMetrics(pub String);
+
+impl OpenMetrics {
+    const NAME: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+impl Payload for OpenMetrics {
+    const CONTENT_TYPE: &'static str = Self::NAME;
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")))
+    }
+}
+
+impl IntoResponse for OpenMetrics {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(Self::NAME).body(self.0)
+    }
+}
 
 /// `T` as JSON.
 #[derive(Debug)]

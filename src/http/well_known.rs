@@ -162,7 +162,7 @@ impl WellKnownApi {
     ///
     /// Where the endpoints are and what they can do (RFC 8414). Where the issuer has a path, the same document is at
     /// `/.well-known/oauth-authorization-server` followed by that path, as section 3.1 says.
-    #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "authorization_server_metadata")]
+    #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "authorizationServerMetadata")]
     async fn metadata(&self) -> Result<MetadataAnswer, OpenFailure> {
         Ok(MetadataAnswer::Whole(Prepared::new(self.metadata.clone()), METADATA_CACHE.into()))
     }

@@ -1,5 +1,6 @@
 //! `/admin/v1/audit`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use poem_openapi::param::Query;
@@ -14,6 +15,7 @@ use crate::domain::origin::Origin;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::ListFailure;
 use crate::http::json::Answer;
+use crate::http::moment::Moment;
 
 /// One entry of the audit trail.
 #[derive(Debug, Object)]
@@ -21,8 +23,8 @@ use crate::http::json::Answer;
 pub(super) struct Event {
     /// Grows along the trail.
     id: i64,
-    /// RFC 3339.
-    at: String,
+    /// When.
+    at: Moment,
     /// What happened, such as `login_failed` or `key_activated`.
     #[oai(rename = "type")]
     kind: String,
@@ -39,14 +41,14 @@ pub(super) struct Event {
     /// The session it is about.
     sid: Option<String>,
     /// What else there is to know. Never a secret.
-    detail: serde_json::Value,
+    detail: BTreeMap<String, serde_json::Value>,
 }
 
 impl Example for Event {
     fn example() -> Self {
         Self {
             id: 4711,
-            at: "2026-01-31T09:30:00Z".into(),
+            at: Moment::example("2026-01-31T09:30:00Z"),
             kind: "client_updated".into(),
             actor: "latchkey-admin".into(),
             via: None,
@@ -54,7 +56,7 @@ impl Example for Event {
             sub: None,
             client_id: Some("web-shop".into()),
             sid: None,
-            detail: serde_json::json!({ "changed": ["lifetimes"] }),
+            detail: [("changed".to_owned(), serde_json::json!(["lifetimes"]))].into(),
         }
     }
 }
@@ -64,7 +66,7 @@ impl From<&AuditRecord> for Event {
         let event = &record.event;
         Self {
             id: record.id,
-            at: event.at.rfc3339(),
+            at: event.at.into(),
             kind: event.kind.as_str().to_owned(),
             actor: event.actor.who.clone(),
             via: event.actor.via.as_ref().map(ToString::to_string),
@@ -72,7 +74,7 @@ impl From<&AuditRecord> for Event {
             sub: event.sub.as_ref().map(ToString::to_string),
             client_id: event.client_id.as_ref().map(ToString::to_string),
             sid: event.sid.map(|sid| sid.to_string()),
-            detail: event.detail.clone(),
+            detail: event.detail.as_object().cloned().unwrap_or_default().into_iter().collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::{Gone, RemovalFailure, Topic, caller, location, moment};
+use super::{Gone, RemovalFailure, Topic, caller, location};
 use crate::admin::clients::{self, Registered, SecretRotation};
 use crate::app::App;
 use crate::domain::client::{AuthMethod, Client as Registration, GrantType};
@@ -17,6 +17,7 @@ use crate::domain::units::show_duration;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
 use crate::http::json::{Answer, JsonBody};
+use crate::http::moment::Moment;
 
 /// A client's own lifetimes, each a span such as `30s`, `10m`, `7d`. What is absent follows the operator's `tokens.*`.
 #[derive(Debug, Default, Object)]
@@ -116,10 +117,9 @@ impl Example for NewSecret {
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
 struct Secret {
-    /// RFC 3339.
-    created_at: String,
-    /// When it stops being accepted, RFC 3339; the current one has no end.
-    expires_at: Option<String>,
+    created_at: Moment,
+    /// When it stops being accepted; the current one has no end.
+    expires_at: Option<Moment>,
 }
 
 /// A registered client.
@@ -142,15 +142,13 @@ struct Client {
     disabled: bool,
     /// Its secrets that count, newest first.
     secrets: Vec<Secret>,
-    /// RFC 3339.
-    created_at: String,
-    /// RFC 3339.
-    updated_at: String,
+    created_at: Moment,
+    updated_at: Moment,
 }
 
 impl Example for Client {
     fn example() -> Self {
-        let created_at = "2026-01-31T09:30:00Z".to_owned();
+        let created_at = Moment::example("2026-01-31T09:30:00Z");
         Self {
             client_id: "web-shop".into(),
             client_secret: None,
@@ -165,8 +163,8 @@ impl Example for Client {
             lifetimes: Lifetimes { access_ttl: Some("5m".into()), ..Lifetimes::default() },
             rotate_refresh: None,
             disabled: false,
-            secrets: vec![Secret { created_at: created_at.clone(), expires_at: None }],
-            updated_at: created_at.clone(),
+            secrets: vec![Secret { created_at, expires_at: None }],
+            updated_at: created_at,
             created_at,
         }
     }
@@ -212,9 +210,10 @@ impl ClientsApi {
 
     fn view(&self, client: &Registration, secret: Option<&SecretText>) -> Client {
         let ctx = &self.app.context;
-        let secrets = client
-            .live_secrets(ctx.now())
-            .map(|secret| Secret { created_at: secret.created_at.rfc3339(), expires_at: moment(secret.expires_at) });
+        let secrets = client.live_secrets(ctx.now()).map(|secret| Secret {
+            created_at: secret.created_at.into(),
+            expires_at: secret.expires_at.map(Moment::from),
+        });
         Client {
             client_id: client.client_id.to_string(),
             client_secret: secret.map(|secret| secret.expose().to_owned()),
@@ -230,8 +229,8 @@ impl ClientsApi {
             rotate_refresh: client.rotate_refresh,
             disabled: client.disabled,
             secrets: secrets.collect(),
-            created_at: client.created_at.rfc3339(),
-            updated_at: client.updated_at.rfc3339(),
+            created_at: client.created_at.into(),
+            updated_at: client.updated_at.into(),
         }
     }
 

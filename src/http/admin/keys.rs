@@ -6,7 +6,7 @@ use poem_openapi::param::Path;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use super::{Topic, caller, location, moment};
+use super::{Topic, caller, location};
 use crate::admin::keys::{self, Executed, ImportOrder, KeyStory, RefreshKeyStory, RotateOrder};
 use crate::app::App;
 use crate::domain::origin::Origin;
@@ -14,9 +14,10 @@ use crate::domain::units::show_duration;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
 use crate::http::json::{Answer, JsonBody};
+use crate::http::moment::Moment;
 use crate::keys::plan::Action as Planned;
 
-/// A key with what lies ahead of it. All times are RFC 3339.
+/// A key with what lies ahead of it.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none, example)]
 struct Key {
@@ -27,13 +28,13 @@ struct Key {
     /// `standby` (published, does not sign yet), `active`, `retiring` (its tokens are still taken), `retired` or
     /// `compromised`.
     state: String,
-    created_at: String,
+    created_at: Moment,
     /// When a standby has been published for long enough.
-    ripe_at: Option<String>,
+    ripe_at: Option<Moment>,
     /// When it begins to sign.
-    activates_at: Option<String>,
+    activates_at: Option<Moment>,
     /// When the last of its tokens has expired.
-    retires_at: Option<String>,
+    retires_at: Option<Moment>,
     /// The longest lifetime of any token it made, as a span.
     longest_ttl: String,
     /// Why not sooner.
@@ -48,9 +49,9 @@ impl Example for Key {
             kid: "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s".into(),
             alg: "ES256".into(),
             state: "standby".into(),
-            created_at: "2026-01-31T09:30:00Z".into(),
-            ripe_at: Some("2026-01-31T09:41:00Z".into()),
-            activates_at: Some("2026-03-02T09:30:00Z".into()),
+            created_at: Moment::example("2026-01-31T09:30:00Z"),
+            ripe_at: Some(Moment::example("2026-01-31T09:41:00Z")),
+            activates_at: Some(Moment::example("2026-03-02T09:30:00Z")),
             retires_at: None,
             longest_ttl: "0s".into(),
             reason: Some("It is not ripe: published since 2026-01-31T09:30:00Z, for at least 10m".into()),
@@ -66,10 +67,10 @@ impl From<&KeyStory> for Key {
             kid: key.kid.to_string(),
             alg: key.alg.to_string(),
             state: key.state.as_str().to_owned(),
-            created_at: key.created_at.rfc3339(),
-            ripe_at: moment(timeline.ripe_at),
-            activates_at: moment(timeline.activates_at),
-            retires_at: moment(timeline.retires_at),
+            created_at: key.created_at.into(),
+            ripe_at: timeline.ripe_at.map(Moment::from),
+            activates_at: timeline.activates_at.map(Moment::from),
+            retires_at: timeline.retires_at.map(Moment::from),
             longest_ttl: show_duration(key.longest_ttl),
             reason: timeline.reason.clone(),
             imported: key.imported,
@@ -83,10 +84,10 @@ impl From<&RefreshKeyStory> for Key {
             kid: story.version.to_string(),
             alg: "refresh".into(),
             state: story.state.to_owned(),
-            created_at: story.created_at.rfc3339(),
+            created_at: story.created_at.into(),
             ripe_at: None,
             activates_at: None,
-            retires_at: moment(story.retires_at),
+            retires_at: story.retires_at.map(Moment::from),
             longest_ttl: show_duration(story.longest_absolute),
             reason: story.reason.clone(),
             imported: false,
@@ -156,14 +157,14 @@ impl Example for Rotation {
 /// A private key to import.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none, example)]
-struct Import {
+struct NewKey {
     /// One unencrypted private key as PEM: PKCS#8, PKCS#1 or SEC1; RSA from 2,048 bits or P-256.
     pem: String,
     /// `standby`, the only one there is: it signs once it has been published for long enough.
     mode: Option<String>,
 }
 
-impl Example for Import {
+impl Example for NewKey {
     fn example() -> Self {
         Self { pem: "-----BEGIN PRIVATE KEY-----\nMIGH...\n-----END PRIVATE KEY-----\n".into(), mode: None }
     }
@@ -192,8 +193,8 @@ struct RotationPlan {
     actions: Vec<Action>,
     /// Whether what was asked for is still to come.
     waits: bool,
-    /// When it will happen, RFC 3339; absent where it has happened.
-    waits_until: Option<String>,
+    /// When it will happen; absent where it has happened.
+    waits_until: Option<Moment>,
     /// What verifiers meet, and until when.
     notes: Vec<String>,
 }
@@ -205,7 +206,7 @@ impl Example for RotationPlan {
             dry_run: true,
             actions: vec![Action { action: "request_rotation".into(), kid, alg: None }],
             waits: true,
-            waits_until: Some("2026-01-31T09:41:00Z".into()),
+            waits_until: Some(Moment::example("2026-01-31T09:41:00Z")),
             notes: vec!["The standby takes over once it is ripe.".into()],
         }
     }
@@ -218,7 +219,7 @@ impl RotationPlan {
             dry_run,
             actions: executed.plan.actions.iter().map(|planned| action(planned, &mut created)).collect(),
             waits: executed.waits,
-            waits_until: moment(executed.plan.waits_until.filter(|_| executed.waits)),
+            waits_until: executed.plan.waits_until.filter(|_| executed.waits).map(Moment::from),
             notes: executed.plan.notes.clone(),
         }
     }
@@ -338,7 +339,7 @@ impl KeysApi {
         &self,
         #[oai(scope = "AdminScope::Keys")] bearer: Bearer,
         origin: Origin,
-        body: JsonBody<Import>,
+        body: JsonBody<NewKey>,
     ) -> Result<Imported, CreateFailure> {
         let caller = caller(&self.app, &bearer, "admin:keys", &origin).await?;
         let order: ImportOrder = body.read()?;
@@ -359,7 +360,7 @@ mod tests {
     #[test]
     fn what_is_documented_is_what_is_read() {
         agreement::check::<Rotation, RotateOrder>(&[]);
-        agreement::check::<Import, ImportOrder>(&[]);
+        agreement::check::<NewKey, ImportOrder>(&[]);
     }
 
     #[test]

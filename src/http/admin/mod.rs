@@ -26,7 +26,6 @@ use crate::admin::{self, AdminCaller};
 use crate::app::App;
 use crate::domain::error::OAuthError;
 use crate::domain::origin::Origin;
-use crate::domain::time::Timestamp;
 
 /// Every topic of the admin API.
 pub type AdminApis = (KeysApi, ClientsApi, UsersApi, SessionsApi, AuditApi);
@@ -42,7 +41,7 @@ pub fn apis(app: &Arc<App>) -> AdminApis {
 enum RemovalAnswers {}
 
 impl Answers for RemovalAnswers {
-    const STATUSES: &'static [u16] = &[401, 403, 404, 409, 500, 503];
+    const STATUSES: &'static [u16] = &[401, 403, 404, 409, 429, 500, 503];
 }
 
 type RemovalFailure = Failure<RemovalAnswers>;
@@ -87,11 +86,6 @@ fn encoded(segment: &str) -> String {
         }
     }
     out
-}
-
-/// RFC 3339 where there is a moment.
-fn moment(at: Option<Timestamp>) -> Option<String> {
-    at.map(Timestamp::rfc3339)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::audit::Event;
-use super::{Gone, Topic, caller, moment};
+use super::{Gone, Topic, caller};
 use crate::admin::sessions::{self, SessionQuery, SessionStory};
 use crate::app::App;
 use crate::domain::origin::Origin;
@@ -16,8 +16,9 @@ use crate::domain::time::Timestamp;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ItemFailure, ListFailure};
 use crate::http::json::Answer;
+use crate::http::moment::Moment;
 
-/// One client's standing permission from one login of one user. All times are RFC 3339.
+/// One client's standing permission from one login of one user.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none, example)]
 struct Session {
@@ -29,17 +30,17 @@ struct Session {
     scope: String,
     audience: Vec<String>,
     /// When the user logged in.
-    auth_time: String,
-    started_at: String,
-    last_used_at: String,
+    auth_time: Moment,
+    started_at: Moment,
+    last_used_at: Moment,
     /// When it ends if nobody uses it again.
-    expires_at: String,
+    expires_at: Moment,
     /// When it ends at the latest.
-    absolute_expires_at: String,
+    absolute_expires_at: Moment,
     /// How often its refresh token was renewed; absent where it has none.
     generation: Option<u32>,
     /// When the current refresh token was made.
-    rotated_at: Option<String>,
+    rotated_at: Option<Moment>,
     /// Whether the refresh token before the current one was presented again: `none`, `prompt` (a lost answer, several
     /// tabs) or `late`.
     retry_seen: Option<String>,
@@ -47,7 +48,7 @@ struct Session {
     late_retries: Option<u8>,
     /// Whether that was a pattern, so that its retry window is short from then on.
     retry_pattern: Option<bool>,
-    ended_at: Option<String>,
+    ended_at: Option<Moment>,
     /// `reused`, `revoked_by_client`, `revoked_by_admin`, `password_changed`, `user_disabled`, `user_deleted`,
     /// `client_deleted`.
     end_reason: Option<String>,
@@ -64,13 +65,13 @@ impl Example for Session {
             state: "active".into(),
             scope: "openid profile".into(),
             audience: vec!["https://api.example.com".into()],
-            auth_time: "2026-01-31T09:30:00Z".into(),
-            started_at: "2026-01-31T09:30:00Z".into(),
-            last_used_at: "2026-01-31T10:05:12.25Z".into(),
-            expires_at: "2026-02-07T10:05:12.25Z".into(),
-            absolute_expires_at: "2026-03-02T09:30:00Z".into(),
+            auth_time: Moment::example("2026-01-31T09:30:00Z"),
+            started_at: Moment::example("2026-01-31T09:30:00Z"),
+            last_used_at: Moment::example("2026-01-31T10:05:12.25Z"),
+            expires_at: Moment::example("2026-02-07T10:05:12.25Z"),
+            absolute_expires_at: Moment::example("2026-03-02T09:30:00Z"),
             generation: Some(3),
-            rotated_at: Some("2026-01-31T10:05:12.25Z".into()),
+            rotated_at: Some(Moment::example("2026-01-31T10:05:12.25Z")),
             retry_seen: Some("none".into()),
             late_retries: Some(0),
             retry_pattern: Some(false),
@@ -96,17 +97,17 @@ impl Session {
             state: state.into(),
             scope: session.scope.to_string(),
             audience: session.audience.clone(),
-            auth_time: session.auth_time.rfc3339(),
-            started_at: session.started_at.rfc3339(),
-            last_used_at: session.last_used_at.rfc3339(),
-            expires_at: session.expires_at().rfc3339(),
-            absolute_expires_at: session.absolute_expires_at.rfc3339(),
+            auth_time: session.auth_time.into(),
+            started_at: session.started_at.into(),
+            last_used_at: session.last_used_at.into(),
+            expires_at: session.expires_at().into(),
+            absolute_expires_at: session.absolute_expires_at.into(),
             generation: chain.map(|chain| chain.generation),
-            rotated_at: chain.map(|chain| chain.rotated_at.rfc3339()),
+            rotated_at: chain.map(|chain| chain.rotated_at.into()),
             retry_seen: chain.map(|chain| retry_name(chain.retry_seen).to_owned()),
             late_retries: chain.map(|chain| chain.late_streak),
             retry_pattern: chain.map(|chain| chain.narrowed),
-            ended_at: moment(session.ended.map(|(at, _)| at)),
+            ended_at: session.ended.map(|(at, _)| at.into()),
             end_reason: session.ended.map(|(_, reason)| reason.as_str().to_owned()),
             timeline: None,
         }

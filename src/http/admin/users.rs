@@ -15,6 +15,7 @@ use crate::domain::user::User as Person;
 use crate::http::authorization::{AdminScope, Bearer};
 use crate::http::error::{ChangeFailure, CreateFailure, ItemFailure, ListFailure};
 use crate::http::json::{Answer, JsonBody};
+use crate::http::moment::Moment;
 
 /// A postal address (OpenID Connect Core section 5.1.1).
 #[derive(Debug, Default, Object)]
@@ -171,10 +172,8 @@ struct User {
     disabled: bool,
     /// Whatever else is kept of the user.
     attributes: Attributes,
-    /// RFC 3339.
-    created_at: String,
-    /// RFC 3339.
-    updated_at: String,
+    created_at: Moment,
+    updated_at: Moment,
     #[oai(flatten)]
     claims: Claims,
 }
@@ -189,8 +188,8 @@ impl Example for User {
             admin_scopes: Vec::new(),
             disabled: false,
             attributes: Attributes::new(),
-            created_at: "2026-01-31T09:30:00Z".into(),
-            updated_at: "2026-01-31T09:30:00Z".into(),
+            created_at: Moment::example("2026-01-31T09:30:00Z"),
+            updated_at: Moment::example("2026-01-31T09:30:00Z"),
             claims: Example::example(),
         }
     }
@@ -207,8 +206,8 @@ impl From<&Person> for User {
             admin_scopes: user.admin_scopes.iter().map(str::to_owned).collect(),
             disabled: user.disabled,
             attributes: user.attributes.clone().into_iter().collect(),
-            created_at: user.created_at.rfc3339(),
-            updated_at: user.updated_at.rfc3339(),
+            created_at: user.created_at.into(),
+            updated_at: user.updated_at.into(),
             claims: Claims::parse_from_json(Some(claims)).unwrap_or_default(),
         }
     }

@@ -96,17 +96,6 @@ pub enum GrantTypeName {
     TokenExchange,
 }
 
-/// What kind of token it is (RFC 8693 section 3).
-#[derive(Debug, Enum)]
-pub enum TokenTypeName {
-    /// An access token of Latchkey's own.
-    #[oai(rename = "urn:ietf:params:oauth:token-type:access_token")]
-    AccessToken,
-    /// A JWT of an issuer that Latchkey takes over from.
-    #[oai(rename = "urn:ietf:params:oauth:token-type:jwt")]
-    Jwt,
-}
-
 /// The token request of RFC 6749 sections 4.3.2, 4.4.2 and 6 and RFC 8693 section 2.1, as one flat form: which fields count depends on
 /// `grant_type`. An empty field counts as absent, an unknown one is ignored, a repeated one is refused.
 #[derive(Debug, Object)]
@@ -128,10 +117,10 @@ pub struct TokenRequest {
     /// The token to exchange, for `token-exchange`: the client's own access token for its successor, or one that the
     /// client was called with for a narrower one.
     pub subject_token: Option<String>,
-    /// What `subject_token` is.
-    pub subject_token_type: Option<TokenTypeName>,
+    /// What `subject_token` is (RFC 8693 section 3): `urn:ietf:params:oauth:token-type:access_token`.
+    pub subject_token_type: Option<String>,
     /// Taken and not needed: an access token is what there is.
-    pub requested_token_type: Option<TokenTypeName>,
+    pub requested_token_type: Option<String>,
     /// RFC 8693: like `resource`, for names that are no URIs. May come more than once.
     pub audience: Option<Vec<String>>,
     /// For public clients and `client_secret_post`.
