@@ -8,7 +8,7 @@ use latchkey::domain::policy::TokenPolicy;
 use latchkey::domain::scope::Scope;
 use latchkey::domain::secret::{Secret32, sha256};
 use latchkey::domain::session::{
-    Chain, ChainKeys, Outcome, Presented, Refusal, RetrySeen, Session, Successor, Verdict, present,
+    Chain, ChainKeys, Outcome, Presented, Refusal, RetrySeen, Session, Successor, Verdict, present, renew,
 };
 use latchkey::domain::time::Timestamp;
 use proptest::prelude::*;
@@ -282,4 +282,42 @@ fn a_narrowed_window_is_never_wider_than_the_clients_own() {
     session.chain.as_mut().unwrap().narrowed = true;
     let late = show(&mut session, &first, &policy, START.plus(Duration::from_secs(6)));
     assert!(matches!(late.outcome, Outcome::Replayed { .. }), "{late:?}");
+}
+
+proptest! {
+    /// However often and whenever an access token is exchanged: the session never outlives its absolute limit, nor the
+    /// last exchange that could still have come, and a token of the limit's last moment is still taken.
+    #[test]
+    fn a_session_without_refresh_token_lives_as_its_access_tokens_do(
+        pauses in prop::collection::vec(0..900u64, 1..60),
+        leeway in 0..=60u64,
+        absolute in 1000..20_000u64,
+    ) {
+        const TTL: Duration = Duration::from_secs(600);
+        let policy = TokenPolicy {
+            refresh_absolute: Duration::from_secs(absolute),
+            refresh_idle: Duration::from_secs(absolute),
+            exchange_leeway: Duration::from_secs(leeway),
+            ..policy()
+        };
+        let (mut session, _) = opened(&policy);
+        session.chain = None;
+        let limit = START.plus(policy.refresh_absolute);
+        let mut now = START;
+        let mut expiry = START.plus(TTL).min(limit);
+        session.idle_expires_at = expiry.plus(policy.exchange_leeway).min(limit);
+        for pause in pauses {
+            now = now.plus(Duration::from_secs(pause));
+            let before = session.clone();
+            let in_time = now < expiry.plus(policy.exchange_leeway) && now < limit;
+            let outcome = renew(&mut session, &client(), &policy, now.plus(TTL).min(limit), now);
+            prop_assert_eq!(outcome.is_ok(), in_time, "{:?} at {:?}", outcome, now);
+            if outcome.is_err() {
+                prop_assert_eq!(&session, &before, "a refusal changes nothing");
+                break;
+            }
+            expiry = now.plus(TTL).min(limit);
+            prop_assert!(session.idle_expires_at <= limit && session.absolute_expires_at == limit);
+        }
+    }
 }

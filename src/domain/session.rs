@@ -300,9 +300,10 @@ pub fn renew(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     may_go_on(session, client_id, policy, now)?;
+    let latest_exchange = session.idle_expires_at.max(latest_expiry.plus(policy.exchange_leeway));
     touch(session, policy, now);
     if session.chain.is_none() {
-        session.idle_expires_at = latest_expiry.plus(policy.exchange_leeway).min(session.absolute_expires_at);
+        session.idle_expires_at = latest_exchange.min(session.absolute_expires_at);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use poem_openapi::{Object, OpenApi};
 use super::document::Topic;
 use super::error::{OpenFailure, TestClockFailure};
 use super::json::{Answer, JsonBody};
+use super::moment::Moment;
 use crate::admin::test_clock::{self, Reading, TestClock};
 use crate::app::App;
 use crate::domain::error::{Code, OAuthError};
@@ -38,28 +39,28 @@ impl Example for TestClockMove {
 #[derive(Debug, Object)]
 #[oai(example)]
 struct TestClockReading {
-    /// The service's time, RFC 3339.
-    now: String,
+    /// The service's time.
+    now: Moment,
     /// How far that is ahead of the machine's clock.
     ahead: String,
 }
 
 impl Example for TestClockReading {
     fn example() -> Self {
-        Self { now: "2026-11-25T18:40:00Z".into(), ahead: "10m".into() }
+        Self { now: Moment::example("2026-11-25T18:40:00Z"), ahead: "10m".into() }
     }
 }
 
 impl From<Reading> for TestClockReading {
     fn from(reading: Reading) -> Self {
-        Self { now: reading.now.rfc3339(), ahead: show_duration(reading.ahead) }
+        Self { now: reading.now.into(), ahead: show_duration(reading.ahead) }
     }
 }
 
 #[OpenApi(prefix_path = "/test", tag = "Topic::TestClock")]
 impl TestClockApi {
     /// Read the test clock
-    #[oai(path = "/clock", method = "get", operation_id = "read_test_clock")]
+    #[oai(path = "/clock", method = "get", operation_id = "readTestClock")]
     async fn read(&self) -> Result<Answer<TestClockReading>, OpenFailure> {
         Ok(Answer(self.clock()?.read().into()))
     }
@@ -68,7 +69,7 @@ impl TestClockApi {
     ///
     /// Forward alone. The answer comes when keys have moved along and everything that expired has: the next request
     /// meets the service as it would be then.
-    #[oai(path = "/clock", method = "post", operation_id = "move_test_clock")]
+    #[oai(path = "/clock", method = "post", operation_id = "moveTestClock")]
     async fn advance(&self, body: JsonBody<TestClockMove>) -> Result<Answer<TestClockReading>, TestClockFailure> {
         let order: test_clock::Move = body.read()?;
         Ok(Answer(self.clock()?.advance(&self.app.context, &order).await?.into()))

@@ -7,7 +7,8 @@ use latchkey::domain::ids::ClientId;
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::storage::{
-    ChangeOutcome, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, KeyCommit, OpenOutcome, Store,
+    ChangeOutcome, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, KeyCommit, OpenOutcome, RenewOutcome,
+    RenewSession, Store,
 };
 
 use crate::bed::{
@@ -22,6 +23,7 @@ contract!(
     one_plan_for_the_keys_is_committed,
     the_last_two_full_admins_cannot_both_go,
     revoking_against_refreshing_ends_the_session,
+    revoking_against_re_signing_ends_the_session,
     a_session_is_ended_by_one,
     a_user_is_changed_by_one,
     a_name_is_taken_once,
@@ -136,6 +138,47 @@ async fn revoking_against_refreshing_ends_the_session(bed: Bed) {
             assert!(token_of(&outcome).is_some() || outcome == refused, "{outcome:?}");
         }
         assert_eq!(bed.session(&token).await.ended, Some((NOW, EndReason::RevokedByAdmin)));
+        assert!(bed.sink.told().iter().any(|it| it.what == Revoked::Session(token.session)));
+    }
+}
+
+async fn revoking_against_re_signing_ends_the_session(bed: Bed) {
+    let nodes = bed.nodes().await;
+    for _ in 0..ROUNDS {
+        let token = bed.login().await;
+        let end = EndSession {
+            id: token.session,
+            of_client: None,
+            reason: EndReason::RevokedByAdmin,
+            now: NOW,
+            horizon: NOW.plus(seconds(600)),
+            audit: event(AuditType::SessionRevoked),
+        };
+        let ending = {
+            let store = Arc::clone(&nodes[0]);
+            tokio::spawn(async move { store.end_session(end).await.unwrap() })
+        };
+        let renewals = (0..4).map(|_| {
+            let renewal = RenewSession {
+                id: token.session,
+                client_id: ClientId::new("app"),
+                policy: bed.policy.clone(),
+                latest_expiry: NOW.plus(seconds(600)),
+                now: NOW,
+                address: None,
+                audit: event(AuditType::TokenRenewed),
+            };
+            move |store: Arc<dyn Store>| async move { store.renew_session(renewal).await.unwrap() }
+        });
+        let outcomes = race(&nodes, renewals.collect()).await;
+        assert_eq!(ending.await.unwrap(), EndOutcome::Ended);
+        for outcome in outcomes {
+            match outcome {
+                RenewOutcome::Renewed(session) => assert_eq!(session.ended, None, "before it was ended"),
+                RenewOutcome::Refused(refusal) => assert_eq!(refusal, Refusal::Ended(EndReason::RevokedByAdmin)),
+            }
+        }
+        assert_eq!(bed.session(&token).await.ended, Some((NOW, EndReason::RevokedByAdmin)), "and it stays ended");
         assert!(bed.sink.told().iter().any(|it| it.what == Revoked::Session(token.session)));
     }
 }

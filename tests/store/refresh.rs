@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::error::Reason;
-use latchkey::domain::ids::ClientId;
+use latchkey::domain::ids::{ClientId, SessionId};
 use latchkey::domain::revocation::{Revocation, Revoked};
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
-use latchkey::storage::{ChangeOutcome, EndOutcome, EndSession};
+use latchkey::domain::time::Timestamp;
+use latchkey::storage::{ChangeOutcome, EndOutcome, EndSession, RenewOutcome, RenewSession};
 
 use crate::bed::{Bed, NOW, TestKeys, all, contract, event, keys, seconds, token_of, user_effects};
 
@@ -31,6 +32,8 @@ contract!(
     a_compromised_version_is_proven_by_the_row_alone,
     jobs_of_one_session_in_one_batch_see_each_other,
     an_ended_session_is_ended_once,
+    a_session_goes_on_for_its_access_tokens,
+    a_session_does_not_go_on_for_others,
 );
 
 async fn a_login_is_read_back_as_it_was_opened(bed: Bed) {
@@ -321,4 +324,76 @@ async fn an_ended_session_is_ended_once(bed: Bed) {
     assert_eq!(bed.store.end_session(end_of(&token)).await.unwrap(), EndOutcome::EndedBefore);
     assert_eq!(bed.sink.told().len(), 1);
     assert_eq!(bed.trail(AuditType::SessionRevoked).await.len(), 1);
+}
+
+/// A renewal by an access token that is exchanged for one that lives ten minutes.
+fn renewal_of(bed: &Bed, session: SessionId, now: Timestamp) -> RenewSession {
+    RenewSession {
+        id: session,
+        client_id: ClientId::new("app"),
+        policy: bed.policy.clone(),
+        latest_expiry: now.plus(seconds(600)),
+        now,
+        address: Some("192.0.2.1".into()),
+        audit: event(AuditType::TokenRenewed).about_session(session),
+    }
+}
+
+async fn a_session_goes_on_for_its_access_tokens(bed: Bed) {
+    let user = bed.user("ada").await;
+    let renewed_after = |login: latchkey::storage::OpenSession| {
+        let bed = &bed;
+        async move {
+            let id = login.session.id;
+            bed.store.open_session(login).await.unwrap();
+            match bed.store.renew_session(renewal_of(bed, id, NOW.plus(seconds(60)))).await.unwrap() {
+                RenewOutcome::Renewed(session) => {
+                    assert_eq!(bed.store.session(id).await.unwrap().as_ref(), Some(&*session), "as it is stored");
+                    session
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let (with_chain, _) = crate::bed::login(&user, &bed.policy);
+    let chain = with_chain.session.chain.clone();
+    let session = renewed_after(with_chain).await;
+    assert_eq!(session.chain, chain, "its refresh token is untouched");
+    assert_eq!(session.idle_expires_at, NOW.plus(seconds(60)).plus(bed.policy.refresh_idle));
+
+    let (mut without, _) = crate::bed::login(&user, &bed.policy);
+    without.session.chain = None;
+    without.session.idle_expires_at = NOW.plus(seconds(600));
+    let session = renewed_after(without).await;
+    assert_eq!(session.idle_expires_at, NOW.plus(seconds(660)), "as long as its latest access token");
+    assert_eq!(bed.trail(AuditType::TokenRenewed).await.len(), 2);
+}
+
+async fn a_session_does_not_go_on_for_others(bed: Bed) {
+    let token = bed.login().await;
+    let before = bed.session(&token).await;
+    let refused = |request: RenewSession| {
+        let bed = &bed;
+        async move {
+            match bed.store.renew_session(request).await.unwrap() {
+                RenewOutcome::Refused(refusal) => refusal,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let unknown = renewal_of(&bed, SessionId::from_bytes([9; 16]), NOW);
+    assert_eq!(refused(unknown).await, Refusal::UnknownSession);
+    for _ in 0..3 {
+        let other = RenewSession { client_id: ClientId::new("other"), ..renewal_of(&bed, token.session, NOW) };
+        assert_eq!(refused(other).await, Refusal::WrongClient);
+    }
+    let idle = renewal_of(&bed, token.session, before.idle_expires_at);
+    assert_eq!(refused(idle).await, Refusal::IdleExpired);
+    let absolute = renewal_of(&bed, token.session, before.absolute_expires_at);
+    assert_eq!(refused(absolute).await, Refusal::AbsoluteExpired);
+    assert_eq!(bed.session(&token).await, before, "nothing was changed");
+    bed.store.end_session(end_of(&token)).await.unwrap();
+    assert_eq!(refused(renewal_of(&bed, token.session, NOW)).await, Refusal::Ended(EndReason::RevokedByClient));
+    assert_eq!(bed.trail(AuditType::RefreshRefused).await.len(), 4, "each kind once");
+    assert!(bed.trail(AuditType::TokenRenewed).await.is_empty());
 }
