@@ -11,6 +11,7 @@ use super::failure::{Failure, Result};
 use super::input;
 use super::output::{Style, note};
 use super::remote::{Remote, RemoteArgs, granting, print_list, print_object};
+use crate::domain::client::GrantType;
 
 const READ: &str = "admin:clients:read";
 const WRITE: &str = "admin:clients";
@@ -84,7 +85,7 @@ pub(super) struct Fields {
     /// A name for people
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Grant types: password, refresh_token, client_credentials
+    /// Grant types: password, refresh_token, client_credentials, token-exchange
     #[arg(long = "grant", value_name = "TYPE", value_delimiter = ',')]
     grants: Vec<String>,
     /// Scopes it may ask for, separated by spaces
@@ -142,7 +143,8 @@ impl Fields {
         let text = |value: &Option<String>| value.clone().map(Value::from);
         let many = |values: &[String]| (!values.is_empty()).then(|| Value::from(values));
         set("client_name", text(&self.name));
-        set("grant_types", many(&self.grants));
+        let grants: Vec<String> = self.grants.iter().map(|name| grant_type(name)).collect();
+        set("grant_types", many(&grants));
         set("scope", text(&self.scope));
         let method = self.auth_method.and_then(|method| method.to_possible_value());
         set("token_endpoint_auth_method", method.map(|value| value.get_name().into()));
@@ -234,6 +236,16 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
     Ok(())
 }
 
+/// A grant type by its whole name. One that is a URN is also known by its last part.
+fn grant_type(name: &str) -> String {
+    GrantType::ALL
+        .map(GrantType::as_str)
+        .into_iter()
+        .find(|known| known.rsplit(':').next() == Some(name))
+        .unwrap_or(name)
+        .to_owned()
+}
+
 /// The scope of a call with this body.
 fn needed(body: &Map<String, Value>) -> String {
     let scope = body.get("scope").and_then(Value::as_str).unwrap_or_default();
@@ -243,5 +255,17 @@ fn needed(body: &Map<String, Value>) -> String {
 fn tell_secret(made: &Value) {
     if made.get("client_secret").is_some_and(Value::is_string) {
         note(Style::stderr().yellow("the secret is shown this once; nobody can read it later"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_goes_by_its_last_part() {
+        assert_eq!(grant_type("token-exchange"), "urn:ietf:params:oauth:grant-type:token-exchange");
+        assert_eq!(grant_type("password"), "password");
+        assert_eq!(grant_type("unknown"), "unknown", "the server says what is known");
     }
 }
