@@ -14,7 +14,7 @@ use crate::admin::keys;
 use crate::admin::test_clock::{self, Admission, TestClock};
 use crate::config::Settings;
 use crate::context::Context;
-use crate::credentials::{CredentialSettings, Credentials};
+use crate::credentials::{Ceilings, CredentialSettings, Credentials};
 use crate::domain::audit::Actor;
 use crate::domain::error::OAuthError;
 use crate::domain::meter::Meter;
@@ -261,6 +261,11 @@ fn credential_settings(settings: &Settings) -> CredentialSettings {
         memory_kib: passwords.memory_kib,
         iterations: passwords.iterations,
         parallelism: passwords.parallelism,
+        ceilings: Ceilings {
+            pbkdf2: passwords.ceiling_pbkdf2,
+            bcrypt: passwords.ceiling_bcrypt,
+            memory_kib: passwords.ceiling_memory_kib,
+        },
         queue: usize::try_from(passwords.queue).unwrap_or(usize::MAX),
         account_failures: passwords.account_failures,
         address_failures: passwords.address_failures,

@@ -246,6 +246,16 @@ impl Rules<'_> {
         );
         self.count("passwords.iterations", passwords.iterations.into(), 1, 64);
         self.count("passwords.parallelism", passwords.parallelism.into(), 1, 16);
+        self.count("passwords.ceiling_pbkdf2", passwords.ceiling_pbkdf2.into(), 1, 1_000_000_000);
+        self.count("passwords.ceiling_bcrypt", passwords.ceiling_bcrypt.into(), 4, 31);
+        let memory = u64::from(passwords.ceiling_memory_kib) << 10;
+        let (from, to) = (1 << 20, 4 << 30);
+        self.refuse(
+            &["passwords.ceiling_memory"],
+            memory < from || memory > to,
+            format!("it must be between {} and {}", show_size(from), show_size(to)),
+            "write 256MiB, which as many checks as there are cores may take at once",
+        );
         self.count("passwords.queue", passwords.queue.into(), 1, 100_000);
         self.count("passwords.account_failures", passwords.account_failures.into(), 1, 1_000_000);
         self.count("passwords.address_failures", passwords.address_failures.into(), 1, 1_000_000);

@@ -183,7 +183,8 @@ impl Default for IntrospectionSettings {
     }
 }
 
-/// `passwords.*`: the cost of argon2id, its queue, and how many failures are free in 15 minutes.
+/// `passwords.*`: the cost of argon2id, what hashes from elsewhere may cost, the queue, and how many failures are free in
+/// 15 minutes.
 #[derive(Clone, Debug)]
 pub struct PasswordSettings {
     /// argon2's `m`, in KiB.
@@ -192,6 +193,12 @@ pub struct PasswordSettings {
     pub iterations: u32,
     /// argon2's `p`.
     pub parallelism: u32,
+    /// Iterations of a PBKDF2 hash at most.
+    pub ceiling_pbkdf2: u32,
+    /// bcrypt's cost at most.
+    pub ceiling_bcrypt: u32,
+    /// What an argon2 or scrypt hash may fill, in KiB.
+    pub ceiling_memory_kib: u32,
     /// How many checks may wait; past it the answer is 503.
     pub queue: u32,
     pub account_failures: u32,
@@ -205,6 +212,9 @@ impl Default for PasswordSettings {
             memory_kib: 19 << 10,
             iterations: 2,
             parallelism: 1,
+            ceiling_pbkdf2: 10_000_000,
+            ceiling_bcrypt: 16,
+            ceiling_memory_kib: 256 << 10,
             queue: 64,
             account_failures: 5,
             address_failures: 20,
@@ -268,6 +278,11 @@ impl Settings {
         passwords.memory_kib = u32::try_from(memory.0 >> 10).unwrap_or(u32::MAX);
         v.key("passwords.iterations", &mut passwords.iterations);
         v.key("passwords.parallelism", &mut passwords.parallelism);
+        v.key("passwords.ceiling_pbkdf2", &mut passwords.ceiling_pbkdf2);
+        v.key("passwords.ceiling_bcrypt", &mut passwords.ceiling_bcrypt);
+        let mut ceiling = Size(u64::from(passwords.ceiling_memory_kib) << 10);
+        v.key("passwords.ceiling_memory", &mut ceiling);
+        passwords.ceiling_memory_kib = u32::try_from(ceiling.0 >> 10).unwrap_or(u32::MAX);
         v.key("passwords.queue", &mut passwords.queue);
         v.key("passwords.account_failures", &mut passwords.account_failures);
         v.key("passwords.address_failures", &mut passwords.address_failures);

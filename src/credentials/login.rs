@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Credentials;
-use super::passwords::{PasswordCheck, queue_full};
-use super::precis::{prepare_password, username_key};
+use super::passwords::{PasswordCheck, Typed, queue_full};
+use super::precis::username_key;
 use super::throttle::{Attempt, Denied};
 use crate::context::Context;
 use crate::domain::audit::{Actor, AuditType};
@@ -69,12 +69,12 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
     // What no user can have says nothing of any user: it is refused in clear words, at no price.
     let malformed = |fault: String| OAuthError::new(Code::InvalidGrant, fault);
     let key = username_key(login.username).map_err(|fault| malformed(fault.to_string()))?;
-    let password = prepare_password(login.password.expose()).map_err(|fault| malformed(fault.to_string()))?;
+    let typed = Typed::new(login.password).map_err(|fault| malformed(fault.to_string()))?;
 
     let attempt = reserve(ctx, credentials, &login, &key).await?;
     let user = ctx.store.user_by_username(&key).await?;
     let stored = user.as_ref().and_then(|user| user.password_hash.as_deref());
-    let check = credentials.verify(password.clone(), stored).await.inspect_err(|error| {
+    let check = credentials.verify(&typed, stored, &key).await.inspect_err(|error| {
         if error.code == Code::TemporarilyUnavailable {
             ctx.meter.count(Count::PasswordQueueFull);
         }
@@ -83,7 +83,7 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
         (Some(user), PasswordCheck::Right { needs_upgrade }) if !user.disabled => {
             attempt.succeeded();
             if needs_upgrade {
-                upgrade(ctx, credentials, &user, password).await;
+                upgrade(ctx, credentials, &user, typed.hashable().clone()).await;
             }
             let known_address = login.user_address().map(|address| credentials.address_hash(&user.sub, address));
             Ok(LoggedIn { user, known_address })
@@ -91,7 +91,8 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
         (user, check) => {
             attempt.failed();
             record_failure(ctx, &login, user.as_ref(), check).await?;
-            Err(OAuthError::new(Code::InvalidGrant, WRONG))
+            // What nobody can choose as a password may still be one that came from elsewhere: told after the same check.
+            Err(malformed(typed.fault().map_or_else(|| WRONG.to_owned(), |fault| fault.to_string())))
         }
     }
 }

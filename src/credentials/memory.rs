@@ -67,7 +67,7 @@ impl MemoryPool {
     }
 
     #[cfg(test)]
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.waiting.lock().unwrap().len()
     }
 }

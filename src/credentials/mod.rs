@@ -1,17 +1,21 @@
 //! Passwords and client secrets: how they are prepared, hashed, checked and protected from guessing.
 //!
-//! Owns the argon2 queue ([`passwords`]), the preparation of names and passwords ([`precis`], RFC 8265), client
+//! Owns the argon2 queue ([`passwords`]), the hashes that other systems made ([`legacy`]) and their ceilings, the preparation of names and passwords ([`precis`], RFC 8265), client
 //! secrets ([`secrets`]), the throttle of failures and the check of a login ([`login`]). Nothing here ever prints or
 //! stores what it was given.
 
+mod ceilings;
+mod decoys;
 mod failures;
 mod keyed;
+mod legacy;
 pub mod login;
 mod memory;
 pub mod passwords;
 mod phc;
 pub mod precis;
 pub mod secrets;
+mod stored;
 mod throttle;
 
 use std::net::IpAddr;
@@ -20,6 +24,8 @@ use std::sync::Arc;
 use crate::domain::ids::Sub;
 use crate::domain::secret::Secret32;
 use crate::domain::sources::{Clock, Entropy};
+
+pub use ceilings::Ceilings;
 
 /// The operator's `passwords.*` settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub struct CredentialSettings {
     pub iterations: u32,
     /// argon2id's p: lanes.
     pub parallelism: u32,
+    /// What checking a hash from elsewhere may cost.
+    pub ceilings: Ceilings,
     /// How many passwords may wait to be checked beside those that are being checked.
     pub queue: usize,
     /// Failures in 15 minutes that an account has free.
@@ -46,6 +54,7 @@ impl Default for CredentialSettings {
             memory_kib: 19 * 1024,
             iterations: 2,
             parallelism: 1,
+            ceilings: Ceilings::default(),
             queue: 64,
             account_failures: 5,
             address_failures: 20,

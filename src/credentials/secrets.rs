@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 
 use super::Credentials;
 use super::keyed::keyed_hash;
-use super::passwords::PasswordCheck;
 use super::throttle::Denied;
 use crate::domain::client::{Client, SecretHash};
 use crate::domain::error::{Code, OAuthError};
@@ -119,7 +118,7 @@ impl Credentials {
             return Ok(true);
         }
         for hash in hashes {
-            if self.verify(secret.clone(), Some(hash)).await? != PasswordCheck::Wrong {
+            if self.verify_secret(secret, hash).await? {
                 self.checked.remember(hash, secret);
                 attempt.succeeded();
                 return Ok(true);

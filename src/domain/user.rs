@@ -16,7 +16,7 @@ pub struct User {
     pub username_key: String,
     /// The id that the user had in the system they came from; unique among users.
     pub external_id: Option<String>,
-    /// A PHC string; `None` for a user who cannot log in by password.
+    /// As it was made here or elsewhere; `None` for a user who cannot log in by password.
     pub password_hash: Option<String>,
     /// OpenID Connect standard claims, by their names.
     pub claims: serde_json::Map<String, serde_json::Value>,

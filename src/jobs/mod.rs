@@ -15,6 +15,8 @@ use crate::app::App;
 /// How often keys are looked at. A plan that is due waits no longer than this.
 const KEY_PACE: Duration = Duration::from_secs(1);
 const SWEEP_PACE: Duration = Duration::from_secs(30);
+/// How often hashes of users are counted. It takes an index and some milliseconds for every hundred thousand.
+const LEARN_PACE: Duration = Duration::from_secs(60);
 const HOUSEKEEPING_PACE: Duration = Duration::from_secs(5);
 /// Rows of each kind that one step of the sweep removes: a writer waits for one such step at the most.
 const SWEEP_BATCH: u32 = 500;
@@ -26,6 +28,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
     jobs.spawn(repeat(Arc::clone(app), pace, "follow", follow));
     jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
     jobs.spawn(repeat(Arc::clone(app), SWEEP_PACE, "sweep", sweep));
+    jobs.spawn(repeat(Arc::clone(app), LEARN_PACE, "learn", learn_users));
     jobs.spawn(repeat(Arc::clone(app), HOUSEKEEPING_PACE, "housekeeping", housekeeping));
     jobs
 }
@@ -68,6 +71,11 @@ pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Keeps logins of unknown users as slow as those of known ones while users of another system move.
+pub async fn learn_users(app: Arc<App>) -> anyhow::Result<()> {
+    Ok(app.credentials.learn_users(&*app.context.store).await?)
 }
 
 /// Gives memory back that is no longer needed.

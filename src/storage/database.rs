@@ -130,6 +130,10 @@ impl Store for Database {
         Ok(users::password_schemes(&self.readers).await?)
     }
 
+    async fn password_hash_of_scheme(&self, scheme: &str) -> Result<Option<String>> {
+        Ok(users::password_hash_of_scheme(&self.readers, scheme).await?)
+    }
+
     async fn users(&self, page: Page) -> Result<Listed<User>> {
         Ok(users::list(&self.readers, page).await?)
     }

@@ -325,6 +325,8 @@ pub trait Store: Send + Sync {
     /// How many users there are by how their password hash begins: `argon2id`, `pbkdf2_sha256`, `bcrypt`, `2y`, `SSHA`;
     /// under `None` those without a password.
     async fn password_schemes(&self) -> Result<Vec<(Option<String>, u64)>>;
+    /// The password hash of one user whose hash begins so.
+    async fn password_hash_of_scheme(&self, scheme: &str) -> Result<Option<String>>;
     /// Writes `user` over the row if the row is at `user.version`; the row's version then grows by one.
     async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome>;
     /// Also ends the user's sessions: for the reason in `effects`, or [`EndReason::UserDeleted`].

@@ -61,6 +61,11 @@ pub(super) async fn password_schemes(readers: &Readers) -> DbResult<Vec<(Option<
     rows.iter().map(|row| Ok((row.get("password_scheme")?, row.small("users")?))).collect()
 }
 
+pub(super) async fn password_hash_of_scheme(readers: &Readers, scheme: &str) -> DbResult<Option<String>> {
+    const TEXT: &str = "SELECT password_hash FROM users WHERE password_scheme = $1 LIMIT 1";
+    readers.fetch(TEXT, args![scheme]).await?.first().map(|row| row.get("password_hash")).transpose()
+}
+
 /// A page, oldest first.
 pub(super) async fn list(readers: &Readers, page: Page) -> DbResult<Listed<User>> {
     const TEXT: &str = concat!(

@@ -18,6 +18,7 @@ mod exchange;
 mod introspection;
 mod keys;
 mod logs;
+mod moving;
 mod refresh;
 mod secrets;
 mod throttle;

@@ -118,6 +118,9 @@ async fn users_are_counted_by_how_their_hash_begins(bed: Bed) {
     bed.store.create_user(without.clone(), event(AuditType::UserCreated)).await.unwrap();
     let counted = async || bed.store.password_schemes().await.unwrap().into_iter().collect();
     assert_eq!(wanted, counted().await);
+    let example = async |scheme| bed.store.password_hash_of_scheme(scheme).await.unwrap();
+    assert_eq!(example("SSHA").await.as_deref(), Some("{SSHA}AAAA"));
+    assert_eq!(example("SSH").await, None);
     bed.store.upgrade_password_hash(&without.sub, 1, "$argon2id$v=19$x").await.unwrap();
     wanted.remove(&None);
     wanted.insert(Some("argon2id".into()), 3);

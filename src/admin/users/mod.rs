@@ -13,7 +13,6 @@ use super::field::Field;
 use super::rights::{loses_admin, may_grant, may_touch};
 use super::{ATTEMPTS, AdminCaller, contended, last_admin, not_found, page};
 use crate::context::Context;
-use crate::credentials::passwords::check_importable;
 use crate::credentials::{Credentials, precis};
 use crate::domain::audit::AuditType;
 use crate::domain::error::{Code, OAuthError};
@@ -165,7 +164,7 @@ pub async fn set_password(
     let user = show(ctx, sub).await?;
     caller.audited(ctx, may_touch(&caller.scope, &user.admin_scopes)).await?;
     let Some(hash) = hashed(credentials, &body.password, &body.password_hash).await? else {
-        return Err(refused("give the new password as password, or its argon2id hash as password_hash".into()));
+        return Err(refused("give the new password as password, or its hash as password_hash".into()));
     };
     change(ctx, caller, sub, AuditType::UserPasswordChanged, |base| {
         Ok(User { password_hash: Some(hash.clone()), ..base.clone() })
@@ -300,7 +299,7 @@ async fn hashed(
             Ok(Some(credentials.hash(prepared).await?))
         }
         (_, Field::Is(Secret(hash))) => {
-            check_importable(hash.expose()).map_err(|error| refused(format!("password_hash: {error}")))?;
+            credentials.check_importable(hash.expose()).map_err(|error| refused(format!("password_hash: {error}")))?;
             Ok(Some(hash.expose().to_owned()))
         }
         _ => Ok(None),

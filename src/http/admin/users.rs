@@ -78,7 +78,8 @@ struct NewUser {
     external_id: Option<String>,
     /// Up to 1,024 bytes. Without one the user cannot log in by password.
     password: Option<String>,
-    /// Instead of `password`: the PHC string of an argon2id hash whose cost the service can bear.
+    /// Instead of `password`: a hash as another system stored it, of argon2, bcrypt, PBKDF2, scrypt or `{SSHA}`, below
+    /// `passwords.ceiling_*`. The first login replaces it.
     password_hash: Option<String>,
     /// The `admin*` scopes the user's tokens may carry, when a request names them and the client may too. Nobody grants
     /// one they lack.
@@ -147,7 +148,8 @@ impl Example for UserChanges {
 struct NewPassword {
     /// Up to 1,024 bytes.
     password: Option<String>,
-    /// The PHC string of an argon2id hash whose cost the service can bear.
+    /// A hash as another system stored it, of argon2, bcrypt, PBKDF2, scrypt or `{SSHA}`, below `passwords.ceiling_*`.
+    /// The first login replaces it.
     password_hash: Option<String>,
 }
 

@@ -132,6 +132,12 @@ impl Server {
         Self::run(database, keys, self.settings.clone(), clock, None).await
     }
 
+    /// The same, with other settings.
+    pub async fn restart_with(mut self, change: impl Fn(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self.restart().await
+    }
+
     /// What a start on the same database and keys says that must not succeed. The service must be stopped.
     pub async fn start_error(&self) -> String {
         let sources = Sources { clock: Arc::clone(&self.clock) as _, ..Sources::default() };
