@@ -4,10 +4,12 @@
 //! decides (a refresh, a narrowing of scope, a right) is a function that tests call with simulated time.
 
 pub mod audit;
+pub mod claim_rules;
 pub mod client;
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod legacy;
 pub mod meter;
 pub mod origin;
 pub mod policy;
@@ -16,6 +18,7 @@ pub mod scope;
 pub mod secret;
 pub mod session;
 pub mod sources;
+pub mod template;
 pub mod time;
 pub mod units;
 pub mod user;

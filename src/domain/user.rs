@@ -6,6 +6,28 @@ use super::ids::Sub;
 use super::scope::Scope;
 use super::time::Timestamp;
 
+/// The standard claims that a user may have (OpenID Connect Core section 5.1).
+pub const STANDARD_CLAIMS: [&str; 18] = [
+    "name",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "preferred_username",
+    "profile",
+    "picture",
+    "website",
+    "email",
+    "email_verified",
+    "gender",
+    "birthdate",
+    "zoneinfo",
+    "locale",
+    "phone_number",
+    "phone_number_verified",
+    "address",
+];
+
 /// A user of the password grant.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
