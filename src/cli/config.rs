@@ -32,12 +32,17 @@ fn print(loaded: &Loaded, style: Style) -> String {
     let mut lines = Vec::new();
     let mut open = "";
     for entry in &loaded.effective {
-        let (section, name) = entry.key.split_once('.').unwrap_or(("", entry.key));
+        let (section, name) = entry.key.split_once('.').unwrap_or(("", &entry.key));
         if section != open {
             if !open.is_empty() {
                 lines.push(String::new());
             }
-            lines.push(style.bold(&format!("[{section}]")));
+            match section.split_once('[') {
+                Some((array, _)) => lines.push(style.bold(&format!("[[{array}]]"))),
+                // An array without tables has no section.
+                None if section.is_empty() => {}
+                None => lines.push(style.bold(&format!("[{section}]"))),
+            }
             open = section;
         }
         let text = match &entry.value {
@@ -66,6 +71,8 @@ mod tests {
             variable("LATCHKEY__TOKENS__ACCESS_TTL", "90s"),
             variable("LATCHKEY__KEYS__MASTER_KEY", "a secret"),
             variable("LATCHKEY__SERVER__RATE_LIMIT", "600/m"),
+            variable("LATCHKEY__CLAIMS", r#"[{"claim":"a","value":{"b":[1]}},{"claim":"c","attribute":"email"}]"#),
+            variable("LATCHKEY__COMPAT", r#"[{"style":"simplejwt","client_id":"web","verify":"/v/"}]"#),
         ];
         let loaded = crate::config::load(None, environment).unwrap();
         let text = print(&loaded, Style::PLAIN);

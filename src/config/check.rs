@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::settings::{Settings, Visitor, issuer_of};
-use super::source::{Gathered, Origin};
-use super::value::Setting;
+use super::source::{Gathered, Origin, nearest};
+use super::tables::{Columns, Table};
+use super::value::{self, Raw, Setting};
 use super::{Effective, show_size};
 use crate::domain::units::show_duration;
 
@@ -16,7 +17,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Keys and revocations outlast their tokens by this much: beyond it an expired token could not be told from a revoked
 /// one.
-const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
 
 /// A client secret chosen by a person has at least this many bytes.
 const MIN_SECRET: usize = 32;
@@ -39,13 +40,14 @@ pub(super) fn settle(gathered: Gathered, faults: &mut Vec<Fault>) -> (Settings, 
     rules.tokens(&settings);
     rules.passwords(&settings);
     rules.rest(&settings);
+    rules.tables(&settings);
     (settings, effective)
 }
 
 struct Reader<'a> {
     gathered: &'a Gathered,
     faults: &'a mut Vec<Fault>,
-    broken: BTreeSet<&'static str>,
+    broken: BTreeSet<String>,
 }
 
 impl Visitor for Reader<'_> {
@@ -54,7 +56,7 @@ impl Visitor for Reader<'_> {
         match T::read(&given.raw) {
             Ok(value) => *field = value,
             Err(wrong) => {
-                self.broken.insert(name);
+                self.broken.insert(name.into());
                 self.faults.push(Fault {
                     key: name.into(),
                     value: Some(if T::SECRET { "***".into() } else { given.raw.show() }),
@@ -64,6 +66,84 @@ impl Visitor for Reader<'_> {
                 });
             }
         }
+    }
+
+    fn tables<T: Table>(&mut self, name: &'static str, rows: &mut Vec<T>) {
+        let Some(given) = self.gathered.get(name) else { return };
+        let tables = match value::tables(name, &given.raw) {
+            Ok(tables) => tables,
+            Err(wrong) => {
+                self.faults.push(Fault {
+                    key: name.into(),
+                    value: (!T::SECRET).then(|| given.raw.show()),
+                    origin: Some(given.origin.clone()),
+                    reason: wrong.reason,
+                    mend: wrong.mend,
+                });
+                return;
+            }
+        };
+        for (index, table) in tables.into_iter().enumerate() {
+            let (faults, broken) = (&mut *self.faults, &mut self.broken);
+            let place = format!("{name}[{index}]");
+            let mut reader = TableReader { place, table, origin: &given.origin, known: Vec::new(), faults, broken };
+            let mut row = T::default();
+            row.visit(&mut reader);
+            reader.refuse_the_rest();
+            rows.push(row);
+        }
+    }
+}
+
+/// Reads one table of an array.
+struct TableReader<'a> {
+    /// For example `claims[0]`.
+    place: String,
+    /// What has not been read yet.
+    table: toml::Table,
+    origin: &'a Origin,
+    known: Vec<&'static str>,
+    faults: &'a mut Vec<Fault>,
+    broken: &'a mut BTreeSet<String>,
+}
+
+impl TableReader<'_> {
+    fn fault(&mut self, name: &str, value: Option<String>, reason: String, mend: String) {
+        let key = format!("{}.{name}", self.place);
+        self.broken.insert(key.clone());
+        self.faults.push(Fault { key, value, origin: Some(self.origin.clone()), reason, mend });
+    }
+
+    fn refuse_the_rest(mut self) {
+        for (name, _) in std::mem::take(&mut self.table) {
+            let mend = match nearest(&name, &self.known) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("remove it; what there is: {}", self.known.join(", ")),
+            };
+            self.fault(&name, None, "there is no such key".into(), mend);
+        }
+    }
+}
+
+impl Columns for TableReader<'_> {
+    fn key<T: Setting>(&mut self, name: &'static str, field: &mut T) {
+        self.known.push(name);
+        let Some(value) = self.table.remove(name) else { return };
+        let raw = Raw::Toml(value);
+        match T::read(&raw) {
+            Ok(value) => *field = value,
+            Err(wrong) => {
+                let shown = if T::SECRET { "***".into() } else { raw.show() };
+                self.fault(name, Some(shown), wrong.reason, wrong.mend);
+            }
+        }
+    }
+
+    fn required<T: Setting>(&mut self, name: &'static str, field: &mut T) {
+        if !self.table.contains_key(name) {
+            self.fault(name, None, "it is missing, and there is no default for it".into(), format!("give {name}"));
+        }
+        self.key(name, field);
     }
 }
 
@@ -79,21 +159,58 @@ impl Visitor for Shower<'_> {
             None if key == "server.issuer" => Origin::Follows("server.listen"),
             None => Origin::Default,
         };
-        self.effective.push(Effective { key, value: field.show(), origin });
+        self.effective.push(Effective { key: key.into(), value: field.show(), origin });
+    }
+
+    fn tables<T: Table>(&mut self, name: &'static str, rows: &mut Vec<T>) {
+        let given = self.gathered.get(name);
+        let origin = given.map_or(Origin::Default, |given| given.origin.clone());
+        let tables = given.and_then(|given| value::tables(name, &given.raw).ok()).unwrap_or_default();
+        if rows.is_empty() {
+            self.effective.push(Effective { key: name.into(), value: None, origin });
+            return;
+        }
+        for (index, (row, table)) in rows.iter_mut().zip(tables).enumerate() {
+            let place = format!("{name}[{index}]");
+            row.visit(&mut TableShower { place, table, origin: &origin, effective: &mut self.effective });
+        }
     }
 }
 
-struct Rules<'a> {
+/// Shows one table of an array.
+struct TableShower<'a> {
+    place: String,
+    /// As it was given.
+    table: toml::Table,
+    origin: &'a Origin,
+    effective: &'a mut Vec<Effective>,
+}
+
+impl Columns for TableShower<'_> {
+    fn key<T: Setting>(&mut self, name: &'static str, field: &mut T) {
+        let origin = if self.table.contains_key(name) { self.origin.clone() } else { Origin::Default };
+        self.effective.push(Effective { key: format!("{}.{name}", self.place), value: field.show(), origin });
+    }
+}
+
+/// What the settings must be, each by itself and all together.
+pub(super) struct Rules<'a> {
     effective: &'a [Effective],
     faults: &'a mut Vec<Fault>,
     /// Keys whose value did not read: what they hold now is the default, and says nothing.
-    broken: BTreeSet<&'static str>,
+    broken: BTreeSet<String>,
 }
 
 impl Rules<'_> {
     /// Tells a fault of the first of `keys` where `is_broken` and all of them were read.
-    fn refuse(&mut self, keys: &[&'static str], is_broken: bool, reason: impl Into<String>, mend: impl Into<String>) {
-        if !is_broken || keys.iter().any(|key| self.broken.contains(key)) {
+    pub(super) fn refuse(
+        &mut self,
+        keys: &[&str],
+        is_broken: bool,
+        reason: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        if !is_broken || keys.iter().any(|key| self.broken.contains(*key)) {
             return;
         }
         // The key that somebody set is the one to name: a default contradicts nobody.
@@ -109,7 +226,17 @@ impl Rules<'_> {
         });
     }
 
-    fn span(&mut self, key: &'static str, span: Duration, from: Duration, to: Duration) {
+    /// The keys that begin so.
+    pub(super) fn keys_of(&self, beginning: &str) -> Vec<String> {
+        self.effective.iter().filter(|e| e.key.starts_with(beginning)).map(|e| e.key.clone()).collect()
+    }
+
+    /// Whether somebody gave a value for the key.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.effective.iter().any(|e| e.key == key && e.origin != Origin::Default)
+    }
+
+    pub(super) fn span(&mut self, key: &str, span: Duration, from: Duration, to: Duration) {
         let (from_text, to_text) = (show_duration(from), show_duration(to));
         let reason = format!("it must be between {from_text} and {to_text}");
         let mend = format!("write {}", if span < from { from_text } else { to_text });
@@ -121,7 +248,7 @@ impl Rules<'_> {
         self.refuse(&[key], count < from || count > to, format!("it must be between {from} and {to}"), mend);
     }
 
-    fn whole_seconds(&mut self, key: &'static str, span: Duration) {
+    pub(super) fn whole_seconds(&mut self, key: &str, span: Duration) {
         self.refuse(&[key], span.subsec_millis() != 0, "it goes out in whole seconds", "drop the milliseconds");
     }
 
@@ -339,6 +466,12 @@ fn check_issuer(issuer: &str) -> Result<(), Complaint> {
         }
         _ => complaint("its scheme is neither https nor http", "write it like https://id.example.com"),
     }
+}
+
+/// The path of a URL, without a slash at its end.
+pub fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.find('/').map_or("", |at| after_scheme[at..].trim_end_matches('/'))
 }
 
 fn is_loopback(host: &str) -> bool {

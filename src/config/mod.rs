@@ -3,13 +3,17 @@
 //! A key is named once, in [`Settings::visit`], together with the field it fills. Reading, refusing unknown names,
 //! `config print` and the environment's spelling all follow from that list. Values are read one by one instead of
 //! through one derived `Deserialize`, because serde stops at the first fault and an operator wants them all at once.
+//! The arrays of tables (`[[claims]]` and others) work the same way within each of their tables.
 //! Nothing here touches a global: the caller hands the environment in.
 
 mod check;
 mod fault;
 mod settings;
 mod source;
+mod table_rules;
+mod tables;
 mod value;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -18,12 +22,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use crate::domain::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
+pub use check::path_of;
 pub use fault::{Fault, Faults};
 pub use settings::{
     BootstrapSettings, DatabaseSettings, DatabaseUrl, IntrospectionSettings, KeySettings, PasswordSettings,
     ServerSettings, Settings,
 };
 pub use source::Origin;
+pub use tables::{ClaimSettings, CompatSettings, CompatStyle, LegacyIssuerSettings};
 
 /// The file that is read when none is named: `latchkey.toml` in the working directory, if it is there.
 pub const DEFAULT_FILE: &str = "latchkey.toml";
@@ -34,8 +40,8 @@ pub const ENVIRONMENT_PREFIX: &str = "LATCHKEY__";
 /// One key as it holds, for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// For example `tokens.access_ttl`.
-    pub key: &'static str,
+    /// For example `tokens.access_ttl`; within the first of an array of tables `claims[0].claim`.
+    pub key: String,
     /// As TOML, secrets masked; `None` where the key is unset.
     pub value: Option<String>,
     pub origin: Origin,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::tables::{ClaimSettings, CompatSettings, LegacyIssuerSettings, Table};
 use super::value::{Setting, Size};
 use crate::domain::policy::TokenPolicy;
 use crate::domain::secret::SecretText;
@@ -22,6 +23,10 @@ pub struct Settings {
     pub introspection: IntrospectionSettings,
     pub passwords: PasswordSettings,
     pub bootstrap: BootstrapSettings,
+    /// In the order they are applied in.
+    pub claims: Vec<ClaimSettings>,
+    pub legacy_issuers: Vec<LegacyIssuerSettings>,
+    pub compat: Vec<CompatSettings>,
 }
 
 /// `server.*`
@@ -235,12 +240,13 @@ pub struct BootstrapSettings {
 /// Someone who goes through all keys.
 pub(super) trait Visitor {
     fn key<T: Setting>(&mut self, name: &'static str, field: &mut T);
+    fn tables<T: Table>(&mut self, name: &'static str, rows: &mut Vec<T>);
 }
 
 impl Settings {
     /// The list of keys: the only place that names them, in the order of the documentation.
     pub(super) fn visit(&mut self, v: &mut impl Visitor) {
-        let Self { server, database, keys, tokens, introspection, passwords, bootstrap } = self;
+        let Self { server, database, keys, tokens, introspection, passwords, bootstrap, .. } = self;
         v.key("server.listen", &mut server.listen);
         v.key("server.issuer", &mut server.issuer);
         v.key("server.admin_listen", &mut server.admin_listen);
@@ -290,13 +296,21 @@ impl Settings {
 
         v.key("bootstrap.admin_secret", &mut bootstrap.admin_secret);
         v.key("bootstrap.file", &mut bootstrap.file);
+
+        v.tables("claims", &mut self.claims);
+        v.tables("legacy_issuers", &mut self.legacy_issuers);
+        v.tables("compat", &mut self.compat);
     }
 
-    /// The names of all keys.
+    /// The names of all keys, and of the arrays of tables.
     pub fn keys() -> Vec<&'static str> {
         struct Names(Vec<&'static str>);
         impl Visitor for Names {
             fn key<T: Setting>(&mut self, name: &'static str, _: &mut T) {
+                self.0.push(name);
+            }
+
+            fn tables<T: Table>(&mut self, name: &'static str, _: &mut Vec<T>) {
                 self.0.push(name);
             }
         }

@@ -159,6 +159,9 @@ const LATER: [(&str, &str); 2] = [
     ("server.tls.private_key", "put a proxy that ends TLS in front, and name it in server.trusted_proxies"),
 ];
 
+/// The arrays of tables, within which the environment has no names.
+const ARRAYS: [&str; 3] = ["claims", "legacy_issuers", "compat"];
+
 fn unknown(path: &str, shown: String, origin: Option<Origin>, known: &[&'static str]) -> Fault {
     let fault = |reason: &str, mend: String| Fault {
         key: shown.clone(),
@@ -171,17 +174,21 @@ fn unknown(path: &str, shown: String, origin: Option<Origin>, known: &[&'static 
         return fault("it is not supported yet", format!("remove it; until then, {instead}"));
     }
     let in_environment = origin.is_none();
-    let nearest = known
-        .iter()
-        .map(|key| (distance(path, key), *key))
-        .min()
-        .filter(|(distance, key)| *distance <= 3 && *distance * 3 < key.len());
-    let mend = match nearest {
-        Some((_, key)) if in_environment => format!("did you mean {}?", variable(key)),
-        Some((_, key)) => format!("did you mean {key}?"),
+    if let Some(array) = ARRAYS.iter().find(|array| path.starts_with(**array) && path[array.len()..].starts_with('.')) {
+        return fault("there is no such key", format!("give all of it as one JSON array in {}", variable(array)));
+    }
+    let mend = match nearest(path, known) {
+        Some(key) if in_environment => format!("did you mean {}?", variable(key)),
+        Some(key) => format!("did you mean {key}?"),
         None => "remove it; `latchkey config print` shows every key".into(),
     };
     fault("there is no such key", mend)
+}
+
+/// The name that somebody may have meant.
+pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let (distance, key) = known.iter().map(|key| (distance(name, key), *key)).min()?;
+    (distance <= 3 && distance * 3 < key.len()).then_some(key)
 }
 
 /// How many single-letter changes lie between two names (Levenshtein).

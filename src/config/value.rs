@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::settings::DatabaseUrl;
+use super::words::toml_of;
 use crate::domain::secret::SecretText;
 use crate::domain::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
 
@@ -24,13 +25,13 @@ pub(super) struct Wrong {
     pub mend: String,
 }
 
-fn wrong<T>(reason: impl Into<String>, mend: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(reason: impl Into<String>, mend: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { reason: reason.into(), mend: mend.into() })
 }
 
 impl Raw {
     /// The text, where it is one.
-    fn text(&self) -> Result<&str, Wrong> {
+    pub(super) fn text(&self) -> Result<&str, Wrong> {
         let text = match self {
             Self::Text(text) => text.as_str(),
             Self::Toml(toml::Value::String(text)) => text.as_str(),
@@ -282,4 +283,26 @@ fn toml_list(text: &str) -> Result<Vec<Raw>, Wrong> {
         Some(toml::Value::Array(items)) => Ok(items.into_iter().map(Raw::Toml).collect()),
         _ => wrong("it is not a list", "write items separated by commas, or [\"...\", \"...\"]"),
     }
+}
+
+/// The tables of an array: from TOML as `[[name]]`, from the environment as a JSON array of objects.
+pub(super) fn tables(name: &str, raw: &Raw) -> Result<Vec<toml::Table>, Wrong> {
+    let from_json;
+    let items = match raw {
+        Raw::Toml(toml::Value::Array(items)) => items,
+        Raw::Toml(_) => return wrong("a list of tables is wanted here", format!("begin each of them with [[{name}]]")),
+        Raw::Text(text) => {
+            let mend = "write a JSON array such as [{\"key\": \"value\"}]";
+            let json: serde_json::Value =
+                serde_json::from_str(text).or_else(|error| wrong(format!("it is not JSON: {error}"), mend))?;
+            let toml::Value::Array(items) = toml_of(&json)? else { return wrong("it is not a JSON array", mend) };
+            from_json = items;
+            &from_json
+        }
+    };
+    let table = |item: &toml::Value| match item {
+        toml::Value::Table(table) => Ok(table.clone()),
+        other => wrong(format!("a table is wanted here, this is {}", kind(other)), "write { key = \"value\" }"),
+    };
+    items.iter().map(table).collect()
 }

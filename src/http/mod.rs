@@ -52,6 +52,7 @@ use self::server::Limits;
 use self::test_clock::TestClockApi;
 use self::well_known::{METADATA_CACHE, WellKnownApi, metadata_json};
 use crate::app::App;
+use crate::config::path_of;
 
 const PUBLIC: Shown<'static> = Shown { name: "Latchkey", url: "openapi.json" };
 const ADMIN: Shown<'static> = Shown { name: "Latchkey admin", url: "admin/openapi.json" };
@@ -236,12 +237,6 @@ fn cross_origin(path: &str) -> CrossOrigin {
         path if path.starts_with("/.well-known/") => CrossOrigin::Anyone,
         _ => CrossOrigin::Never,
     }
-}
-
-/// The path of a URL, without a slash at its end.
-fn path_of(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    after_scheme.find('/').map_or("", |at| after_scheme[at..].trim_end_matches('/'))
 }
 
 #[cfg(test)]
