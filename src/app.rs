@@ -12,10 +12,11 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::admin::bootstrap::{self, AdminSecret, BootstrapError};
 use crate::admin::keys;
 use crate::admin::test_clock::{self, Admission, TestClock};
-use crate::config::Settings;
+use crate::config::{ClaimSettings, Settings};
 use crate::context::Context;
 use crate::credentials::{Ceilings, CredentialSettings, Credentials};
 use crate::domain::audit::Actor;
+use crate::domain::claim_rules::ClaimRules;
 use crate::domain::error::OAuthError;
 use crate::domain::meter::Meter;
 use crate::domain::secret::SecretText;
@@ -214,6 +215,7 @@ async fn context(
         masters,
         issuer: settings.server.issuer.as_str().into(),
         policy: settings.tokens.clone(),
+        claims: Arc::new(ClaimRules::new(settings.claims.iter().filter_map(ClaimSettings::rule).collect())),
         key_policy: key_policy(settings),
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
+use crate::domain::claim_rules::ClaimRules;
 use crate::domain::meter::Meter;
 use crate::domain::policy::TokenPolicy;
 use crate::domain::sources::{Clock, Entropy};
@@ -25,6 +26,8 @@ pub struct Context {
     /// The exact text of `iss`.
     pub issuer: Arc<str>,
     pub policy: TokenPolicy,
+    /// What tokens say beside what every token says.
+    pub claims: Arc<ClaimRules>,
     pub key_policy: KeyPolicy,
 }
 

@@ -130,6 +130,7 @@ mod tests {
             sid: None,
             auth_time: None,
             act: None,
+            extra: Default::default(),
         }
     }
 

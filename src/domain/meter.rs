@@ -8,6 +8,8 @@ use super::error::Reason;
 pub enum Count {
     TokenIssued(GrantType),
     TokenRefused(GrantType),
+    /// A claim of the operator's own would have made the token too large.
+    ClaimLeftOut,
     RefreshRotated,
     /// Rotation is off for the client: the same refresh token again.
     RefreshKept,

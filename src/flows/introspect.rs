@@ -16,7 +16,7 @@ use crate::domain::secret::{SecretText, same};
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::introspection::Introspector;
-use crate::tokens::claims::{AccessClaims, Act};
+use crate::tokens::claims::{AccessClaims, Act, ExtraClaims};
 use crate::tokens::refresh;
 
 /// The request of RFC 7662 section 2.1. `token_type_hint` is not needed: the two kinds look different.
@@ -42,6 +42,7 @@ pub struct ActiveToken {
     pub sid: Option<SessionId>,
     pub auth_time: Option<Timestamp>,
     pub act: Option<Act>,
+    pub extra: ExtraClaims,
 }
 
 /// # Errors
@@ -85,6 +86,7 @@ fn describe(claims: &AccessClaims) -> ActiveToken {
         sid: claims.sid,
         auth_time: claims.auth_time,
         act: claims.act.clone(),
+        extra: claims.extra.clone(),
     }
 }
 
@@ -118,5 +120,6 @@ fn describe_session(ctx: &Context, session: &Session, expires_at: Timestamp) -> 
         sid: Some(session.id),
         auth_time: Some(session.auth_time),
         act: None,
+        extra: ExtraClaims::default(),
     }
 }

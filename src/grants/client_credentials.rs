@@ -20,6 +20,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     Ok(Permit {
         ready,
         subject: client.client_id.to_string(),
+        user: None,
         scope,
         audience,
         session: None,

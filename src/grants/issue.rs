@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use super::{TokenResponse, TokenType};
 use crate::context::Context;
+use crate::domain::claim_rules::Subject;
 use crate::domain::client::{Client, GrantType};
 use crate::domain::error::OAuthError;
-use crate::domain::ids::{Jti, SessionId};
+use crate::domain::ids::{Jti, SessionId, Sub};
+use crate::domain::meter::Count;
 use crate::domain::scope::Scope;
 use crate::domain::secret::SecretText;
+use crate::domain::session::Session;
 use crate::domain::sources::{Entropy, random};
 use crate::domain::time::Timestamp;
+use crate::domain::user::User;
 use crate::keys::keyring::Snapshot;
 use crate::replica::ReplicaError;
-use crate::tokens::claims::{AccessClaims, Act};
+use crate::tokens::claims::{AccessClaims, Act, ExtraClaims};
 use crate::tokens::mint::mint;
 
 /// The moment of an access token and the keys to sign it with, made ready *before* a grant changes anything in the
@@ -54,6 +58,8 @@ pub(super) struct Permit {
     pub ready: Ready,
     /// A `sub`, or the `client_id` where a client acts for itself.
     pub subject: String,
+    /// The subject, where the grant has read the user anyway.
+    pub user: Option<User>,
     pub scope: Scope,
     pub audience: Vec<String>,
     pub session: Option<Standing>,
@@ -68,10 +74,23 @@ pub(super) struct Permit {
 #[derive(Clone, Copy)]
 pub(super) struct Standing {
     pub sid: SessionId,
+    pub started_at: Timestamp,
     pub auth_time: Option<Timestamp>,
     /// When the session ends if nobody uses it again; `None` where it is another client's, and none of this one's to
     /// renew.
     pub ends_at: Option<Timestamp>,
+}
+
+impl Standing {
+    /// A session of the client that the token is issued to.
+    pub fn of(session: &Session, ends_at: Timestamp) -> Self {
+        Self {
+            sid: session.id,
+            started_at: session.started_at,
+            auth_time: Some(session.auth_time),
+            ends_at: Some(ends_at),
+        }
+    }
 }
 
 /// When a client should renew, in seconds from now: between 60 % and 80 % of the token's life, drawn anew for every
@@ -83,9 +102,33 @@ fn refresh_in(entropy: &dyn Entropy, ttl: Duration) -> u64 {
     earliest + u64::from(u32::from_be_bytes(random(entropy))) % span
 }
 
+/// What the operator's rules make of the permit. The user is read only where a rule needs it; should the database fail
+/// there, the client's retry finds what has been committed for it.
+async fn extra(ctx: &Context, client: &Client, permit: &Permit) -> Result<ExtraClaims, OAuthError> {
+    let mut read = None;
+    if permit.session.is_some() && permit.user.is_none() && ctx.claims.need_user(&client.client_id, &permit.scope) {
+        read = ctx.store.user(&Sub::new(permit.subject.as_str())).await?;
+    }
+    let mapped = ctx.claims.claims_of(&Subject {
+        client_id: &client.client_id,
+        scope: &permit.scope,
+        sub: permit.session.is_some().then_some(permit.subject.as_str()),
+        user: permit.user.as_ref().or(read.as_ref()),
+        started_at: permit.session.map(|session| session.started_at),
+        auth_time: permit.session.and_then(|session| session.auth_time),
+    });
+    for claim in mapped.left_out {
+        tracing::warn!(claim, sub = permit.subject, "the claim was left out: the token would have been too large");
+        ctx.meter.count(Count::ClaimLeftOut);
+    }
+    Ok(ExtraClaims::new(mapped.claims))
+}
+
 /// # Errors
-/// `server_error`: the active key is missing or the library refuses, which only a defect makes happen.
-pub(super) fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<TokenResponse, OAuthError> {
+/// `server_error`: the active key is missing or the library refuses, which only a defect makes happen. 503 where a rule
+/// needs the user, and the database does not answer.
+pub(super) async fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<TokenResponse, OAuthError> {
+    let extra = extra(ctx, client, &permit).await?;
     let Ready { now, ttl, keys } = permit.ready;
     let alg = client.access_token_alg;
     let ends_at = permit.session.and_then(|session| session.ends_at);
@@ -104,6 +147,7 @@ pub(super) fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<To
         sid: permit.session.map(|session| session.sid),
         auth_time: permit.session.and_then(|session| session.auth_time),
         act: permit.act,
+        extra,
     };
     let access_token = mint(slot, &claims).map_err(OAuthError::internal)?;
     Ok(TokenResponse {

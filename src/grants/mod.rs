@@ -131,7 +131,7 @@ async fn serve(
         GrantType::TokenExchange => token_exchange::authorise(&asked).await?,
     };
     still_permitted(ctx, &asked.client, &permit).await?;
-    issue::issue(ctx, &asked.client, permit)
+    issue::issue(ctx, &asked.client, permit).await
 }
 
 /// What was authorised may have waited long enough for its commit that somebody has disabled the client, or taken a right

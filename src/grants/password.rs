@@ -37,8 +37,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
 
     let ready = Ready::make(ctx, client).await?;
     let (session, refresh_token) = new_session(asked, &user, &ready, scope.clone(), audience.clone()).await?;
-    let standing =
-        Standing { sid: session.id, auth_time: Some(session.auth_time), ends_at: Some(session.expires_at()) };
+    let standing = Standing::of(&session, session.expires_at());
     let open = OpenSession {
         audit: succeeded(asked, &user, &session, ready.now),
         session,
@@ -53,6 +52,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     Ok(Permit {
         ready,
         subject: user.sub.to_string(),
+        user: Some(user),
         scope,
         audience,
         session: Some(standing),

@@ -57,13 +57,10 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     Ok(Permit {
         ready,
         subject: session.sub.to_string(),
+        user: None,
         scope,
         audience,
-        session: Some(Standing {
-            sid: session.id,
-            auth_time: Some(session.auth_time),
-            ends_at: Some(session.expires_under(&policy)),
-        }),
+        session: Some(Standing::of(&session, session.expires_under(&policy))),
         refresh_token: Some(refresh_token),
         issued_token_type: None,
         act: None,

@@ -65,6 +65,7 @@ pub struct Metrics {
     registry: RwLock<Registry>,
     issued: Family<ByGrant, Counter>,
     refused: Family<ByGrant, Counter>,
+    claims_left_out: Counter,
     refreshes: Family<ByOutcome, Counter>,
     refresh_refusals: Family<ByReason, Counter>,
     retry_patterns: Counter,
@@ -98,6 +99,7 @@ impl Metrics {
             registry: RwLock::new(Registry::with_prefix("latchkey")),
             issued: Family::default(),
             refused: Family::default(),
+            claims_left_out: Counter::default(),
             refreshes: Family::default(),
             refresh_refusals: Family::default(),
             retry_patterns: Counter::default(),
@@ -124,6 +126,8 @@ impl Metrics {
         registry.register("build", "What is running", build);
         registry.register("tokens_issued", "Token answers, by grant", self.issued.clone());
         registry.register("tokens_refused", "Refused token requests, by grant", self.refused.clone());
+        let help = "Claims of the operator's own that were left out, because the token would have been too large";
+        registry.register("claims_left_out", help, self.claims_left_out.clone());
         let help = "Presented refresh tokens that decided something: retried ones are benign, reused ones are thefts";
         registry.register("refreshes", help, self.refreshes.clone());
         let help = "Refused refreshes, by the reason that the client was told";
@@ -203,6 +207,7 @@ impl Meter for Metrics {
         match what {
             Count::TokenIssued(grant) => self.issued.get_or_create(&ByGrant { grant_type: grant.as_str() }).inc(),
             Count::TokenRefused(grant) => self.refused.get_or_create(&ByGrant { grant_type: grant.as_str() }).inc(),
+            Count::ClaimLeftOut => self.claims_left_out.inc(),
             Count::RefreshRotated => refresh("rotated"),
             Count::RefreshKept => refresh("kept"),
             Count::RefreshRetried { late: false } => refresh("retried"),

@@ -1,14 +1,17 @@
 //! The claims of an access token (RFC 9068 section 2.2, RFC 7519 section 4.1).
 //!
 //! Parsed with our own types: the signing library's accessors panic on `exp: 1e30` and its validator takes a token
-//! without `exp`. A claim that is missing, named twice or of the wrong type makes the token malformed.
+//! without `exp`. A claim that is missing, named twice or of the wrong type makes the token malformed. What else there
+//! is are claims of the operator's own ([`ExtraClaims`]).
 
 use std::fmt;
 
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::domain::claim_rules::RESERVED_CLAIMS;
 use crate::domain::ids::{ClientId, Jti, SessionId};
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
@@ -41,6 +44,52 @@ pub struct AccessClaims {
     /// Who acts for the subject (RFC 8693 section 4.1); none where the client it was issued to acts for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Act>,
+    /// Beside all these in the payload.
+    #[serde(flatten)]
+    pub extra: ExtraClaims,
+}
+
+/// Claims of the operator's own making: none of them has the name of one that means something by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ExtraClaims(Map<String, Value>);
+
+impl ExtraClaims {
+    /// Takes the claims that may be there, and drops the others.
+    pub fn new(mut claims: Map<String, Value>) -> Self {
+        claims.retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
+        Self(claims)
+    }
+
+    pub const fn members(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ExtraClaims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+
+        impl<'de> Visitor<'de> for Once {
+            type Value = ExtraClaims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("claims, none of them twice")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = members.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(de::Error::custom("a claim is there twice"));
+                    }
+                }
+                Ok(ExtraClaims(claims))
+            }
+        }
+
+        deserializer.deserialize_map(Once)
+    }
 }
 
 /// An actor and the one that acted before it: the outermost acts now.
@@ -146,6 +195,9 @@ mod audience {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     const GOOD: &str = r#"{"iss":"i","sub":"s","aud":"a","exp":20,"iat":10,"jti":"j","client_id":"c","scope":"x y"}"#;
@@ -188,5 +240,60 @@ mod tests {
         assert!(with(r#""aud":"a""#, r#""aud":[]"#).is_err());
         assert!(with(r#""aud":"a""#, r#""aud":["a",1]"#).is_err());
         assert!(with(r#""iat":10"#, r#""iat":10,"unknown":{"any":[1e30]}"#).is_ok());
+        assert!(with(r#""iat":10"#, r#""iat":10,"own":1,"own":1"#).is_err());
+    }
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn claims_of_the_operators_own_stand_beside_the_others() {
+        let own = object(json!({ "user_id": 7, "roles": ["a"], "token_type": "access" }));
+        let claims = AccessClaims { extra: ExtraClaims::new(own.clone()), ..with("", "").unwrap() };
+        let json: Value = serde_json::to_value(&claims).unwrap();
+        for (name, value) in &own {
+            assert_eq!(&json[name], value);
+        }
+        let read = AccessClaims::parse(json.to_string().as_bytes()).unwrap();
+        assert_eq!((read.extra.members(), &read), (&own, &claims));
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever an operator calls a claim: it comes back as it went, and changes none of the others.
+        #[test]
+        fn whatever_is_beside_them_the_known_claims_stay(
+            own in prop::collection::btree_map(
+                prop_oneof![".{0,12}", prop::sample::select(RESERVED_CLAIMS.to_vec()).prop_map(str::to_owned)],
+                json_value(),
+                0..6,
+            ),
+        ) {
+            let bare = with("", "").unwrap();
+            let own: Map<String, Value> = own.into_iter().collect();
+            let claims = AccessClaims { extra: ExtraClaims::new(own.clone()), ..bare.clone() };
+            let read = AccessClaims::parse(&serde_json::to_vec(&claims).unwrap()).unwrap();
+            prop_assert_eq!(&read, &claims);
+            prop_assert_eq!(AccessClaims { extra: ExtraClaims::default(), ..read }, bare);
+            let kept = own.keys().filter(|name| !RESERVED_CLAIMS.contains(&name.as_str())).count();
+            prop_assert_eq!(claims.extra.members().len(), kept);
+        }
     }
 }

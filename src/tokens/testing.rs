@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::claims::AccessClaims;
+use super::claims::{AccessClaims, ExtraClaims};
 use crate::domain::ids::{ClientId, Jti, SessionId};
 use crate::domain::scope::Scope;
 use crate::keys::SigningSlot;
@@ -24,6 +24,7 @@ pub(crate) fn claims() -> AccessClaims {
         sid: Some(SessionId::from_bytes([1; 16])),
         auth_time: Some(START),
         act: None,
+        extra: ExtraClaims::default(),
     }
 }
 

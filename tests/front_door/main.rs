@@ -12,6 +12,7 @@ mod support;
 
 mod admin;
 mod bad_input;
+mod claims;
 mod crash;
 mod escalation;
 mod exchange;

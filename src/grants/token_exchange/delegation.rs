@@ -35,10 +35,13 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, subject: &AccessCl
 
     let ready = Ready::make(ctx, client).await?;
     let mut limit = subject.exp;
+    let mut standing = None;
     if let Some(sid) = subject.sid {
         let session = ctx.store.session(sid).await?.filter(|session| session.ended.is_none());
         let session = session.ok_or_else(|| OAuthError::refused_exchange(Reason::TokenInactive))?;
         limit = limit.min(session.absolute_expires_at);
+        let (started_at, auth_time) = (session.started_at, subject.auth_time);
+        standing = Some(Standing { sid, started_at, auth_time, ends_at: None });
     }
     let ready = ready.until(limit).ok_or_else(|| OAuthError::refused_exchange(Reason::TokenInactive))?;
 
@@ -57,9 +60,10 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, subject: &AccessCl
     Ok(Permit {
         ready,
         subject: subject.sub.clone(),
+        user: None,
         scope,
         audience,
-        session: subject.sid.map(|sid| Standing { sid, auth_time: subject.auth_time, ends_at: None }),
+        session: standing,
         refresh_token: None,
         issued_token_type: Some(TokenType::AccessToken),
         act: Some(act),

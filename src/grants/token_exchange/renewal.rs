@@ -61,13 +61,10 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, subject: &AccessCl
     Ok(Permit {
         ready,
         subject: subject.sub.clone(),
+        user: None,
         scope,
         audience,
-        session: Some(Standing {
-            sid,
-            auth_time: Some(session.auth_time),
-            ends_at: Some(session.expires_under(&policy)),
-        }),
+        session: Some(Standing::of(&session, session.expires_under(&policy))),
         refresh_token: None,
         issued_token_type: Some(TokenType::AccessToken),
         act: None,

@@ -3,6 +3,7 @@
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
@@ -94,7 +95,7 @@ fn named(scope: &Scope) -> Option<String> {
 }
 
 /// The introspection response of RFC 7662 section 2.2. Of a token that is not active, or none of the caller's
-/// business, nothing but `active` is said.
+/// business, nothing but `active` is said. Claims of the operator's own stand beside these members, as in the token.
 #[derive(Debug, Default, Serialize, Object)]
 #[oai(skip_serializing_if_is_none, example)]
 pub struct IntrospectionBody {
@@ -136,6 +137,9 @@ pub struct IntrospectionBody {
     /// Who acts for the subject (RFC 8693 section 4.1); absent where the client it was issued to was logged in at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<ActorBody>,
+    #[oai(skip)]
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// A client that acts for a user, and the one that acted before it.
@@ -170,6 +174,7 @@ impl Example for IntrospectionBody {
             sid: Some("q83vASNFZ4mrze8BI0Vniw".into()),
             auth_time: Some(1_793_499_000),
             act: None,
+            extra: Map::new(),
         }
     }
 }
@@ -177,6 +182,9 @@ impl Example for IntrospectionBody {
 impl From<Option<ActiveToken>> for IntrospectionBody {
     fn from(token: Option<ActiveToken>) -> Self {
         let Some(token) = token else { return Self::default() };
+        let mut extra = token.extra.members().clone();
+        // Of the members of an answer, this is the one that an operator's claim may have the name of.
+        extra.remove("token_type");
         Self {
             active: true,
             sub: Some(token.sub),
@@ -191,6 +199,7 @@ impl From<Option<ActiveToken>> for IntrospectionBody {
             sid: token.sid.map(|sid| sid.to_string()),
             auth_time: token.auth_time.map(Timestamp::seconds),
             act: token.act.map(Into::into),
+            extra,
         }
     }
 }

@@ -60,6 +60,13 @@ pub fn on_each_database_with(change: impl Fn(&mut Settings), test: impl AsyncFn(
     });
 }
 
+/// Settings as an operator writes them.
+pub fn configured(toml: &str) -> Settings {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    std::fs::write(file.path(), toml).unwrap();
+    latchkey::config::load(Some(file.path()), []).unwrap_or_else(|faults| panic!("{faults}")).settings
+}
+
 impl Server {
     pub async fn sqlite() -> Self {
         Self::start_with(Database::sqlite(), |_| {}).await
