@@ -38,12 +38,13 @@ pub enum AuditType {
     UserDeleted,
     UserPasswordChanged,
     UserLoggedOut,
+    UsersImported,
     AdminRecovered,
     AdminDenied,
 }
 
 impl AuditType {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -76,6 +77,7 @@ impl AuditType {
         Self::UserDeleted,
         Self::UserPasswordChanged,
         Self::UserLoggedOut,
+        Self::UsersImported,
         Self::AdminRecovered,
         Self::AdminDenied,
     ];
@@ -114,6 +116,7 @@ impl AuditType {
             Self::UserDeleted => "user_deleted",
             Self::UserPasswordChanged => "user_password_changed",
             Self::UserLoggedOut => "user_logged_out",
+            Self::UsersImported => "users_imported",
             Self::AdminRecovered => "admin_recovered",
             Self::AdminDenied => "admin_denied",
         }

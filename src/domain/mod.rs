@@ -11,6 +11,7 @@ pub mod ids;
 pub mod key;
 pub mod legacy;
 pub mod meter;
+pub mod newcomers;
 pub mod origin;
 pub mod policy;
 pub mod revocation;

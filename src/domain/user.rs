@@ -54,6 +54,13 @@ pub struct User {
     pub credential_epoch: i64,
 }
 
+/// What no two users have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserName {
+    Username,
+    ExternalId,
+}
+
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("User")

@@ -17,7 +17,7 @@ use super::error::{Asked, refusal, render};
 use super::origin::{origin_of, peer_of};
 use super::rate::Gate;
 use super::request_id::RequestIds;
-use super::routes::{CrossOrigin, RouteTable};
+use super::routes::{CrossOrigin, Route, RouteTable};
 use crate::domain::error::OAuthError;
 use crate::domain::origin::Origin;
 use crate::domain::sources::Clock;
@@ -51,15 +51,17 @@ impl<E: Endpoint<Output = Response>> Frame<E> {
         Self { inner, parts }
     }
 
-    async fn answer(&self, mut request: Request, origin: Origin, rule: Option<CrossOrigin>) -> Result<Response> {
+    async fn answer(&self, mut request: Request, origin: Origin, route: Option<&Route>) -> Result<Response> {
         // Who asks whether we live must not be told to wait.
         if let (Some(gate), false) = (&self.parts.gate, request.uri().path().contains("/health/")) {
             gate.pass(origin.address()).map_err(refusal)?;
         }
-        if rule.is_none() {
+        let Some(route) = route else {
             return Err(poem::error::NotFoundError.into());
+        };
+        if !route.late_body {
+            receive(&mut request, self.parts.body).await?;
         }
-        receive(&mut request, self.parts.body).await?;
         request.set_data(origin);
         unwinding_is_an_error(self.inner.call(request)).await
     }
@@ -89,7 +91,6 @@ impl<E: Endpoint<Output = Response>> Endpoint for Frame<E> {
         let origin = origin_of(peer_of(&request), request.headers(), &self.parts.trusted_proxies);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let route = self.parts.routes.find(&path);
-        let rule = route.map(|route| route.cross_origin);
         let mut response = match route {
             Some(route) if cors::is_options(&request) => {
                 cors::options(&mut request, &route.allow, route.cross_origin, &self.parts.origins)
@@ -100,8 +101,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Frame<E> {
                     with_authorization: request.headers().contains_key(header::AUTHORIZATION),
                     allow: route.map(|route| route.allow.as_str()),
                 };
-                let exchange = Exchange::begin(&mut request, rule.unwrap_or(CrossOrigin::Never));
-                let answer = self.answer(request, origin, rule).await;
+                let exchange =
+                    Exchange::begin(&mut request, route.map_or(CrossOrigin::Never, |route| route.cross_origin));
+                let answer = self.answer(request, origin, route).await;
                 let mut response = answer.unwrap_or_else(|error| render(error, &asked));
                 exchange.finish(response.headers_mut(), &self.parts.origins);
                 response

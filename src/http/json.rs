@@ -119,7 +119,7 @@ impl<'a, D: Type> ApiExtractor<'a> for JsonBody<D> {
 }
 
 /// `application/json`, and what is JSON by another name: `application/merge-patch+json` (RFC 7396).
-fn is_json(media_type: &str) -> bool {
+pub(super) fn is_json(media_type: &str) -> bool {
     let lower = media_type.to_ascii_lowercase();
     lower == JSON || (lower.starts_with("application/") && lower.ends_with("+json"))
 }

@@ -167,6 +167,7 @@ impl<'a> Site<'a> {
 
     fn api<T: OpenApi + 'static>(mut self, api: T) -> Self {
         self.table.add_api::<T>(self.prefix, cross_origin);
+        self.table.leave_body(&format!("{}{}", self.prefix, admin::IMPORT_PATH));
         // The service's title and version are seen in documents alone, which are made elsewhere.
         let service = OpenApiService::new(api, "", "");
         let at = if self.prefix.is_empty() { "/" } else { self.prefix };

@@ -24,6 +24,8 @@ pub struct Route {
     /// The value of `Allow`.
     pub allow: String,
     pub cross_origin: CrossOrigin,
+    /// Whether its operation takes the body itself, within a size of its own, after it knows who calls.
+    pub late_body: bool,
 }
 
 /// Every path that is served on one listener.
@@ -36,7 +38,7 @@ pub struct RouteTable {
 
 impl RouteTable {
     pub fn add(&mut self, pattern: &str, methods: &[Method], cross_origin: CrossOrigin) {
-        let route = Route { pattern: pattern.to_owned(), allow: allow_of(methods), cross_origin };
+        let route = Route { pattern: pattern.to_owned(), allow: allow_of(methods), cross_origin, late_body: false };
         if pattern.contains('{') {
             self.varying.push((pattern.split('/').map(str::to_owned).collect(), route));
         } else {
@@ -53,6 +55,13 @@ impl RouteTable {
         }
         for (path, methods) in methods {
             self.add(&format!("{prefix}{path}"), &methods, cross_origin(&path));
+        }
+    }
+
+    /// Leaves the body of what is fixed at this path to its operation. Nothing, where nothing is there.
+    pub fn leave_body(&mut self, path: &str) {
+        if let Some(route) = self.fixed.get_mut(path) {
+            route.late_body = true;
         }
     }
 

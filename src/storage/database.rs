@@ -11,13 +11,15 @@ use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
     AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession,
-    KeyCommit, KeyWrite, Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, RenewOutcome, RenewSession,
-    Result, SessionFilter, Store, Swept, UserEffects, audit, clients, keys, revocations, sessions, upkeep, users,
+    ImportUsers, KeyCommit, KeyWrite, Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, RenewOutcome,
+    RenewSession, Result, SessionFilter, Store, Swept, UserEffects, audit, clients, import, keys, revocations,
+    sessions, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
 use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
 use crate::domain::key::KeyTable;
+use crate::domain::newcomers::Verdict;
 use crate::domain::session::{EndReason, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
@@ -112,6 +114,14 @@ impl Store for Database {
 
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome> {
         self.writers.alone(move |tx| Box::pin(users::create(tx, user, audit))).await
+    }
+
+    async fn import_users(&self, job: ImportUsers) -> Result<Vec<Verdict>> {
+        self.writers.alone(move |tx| Box::pin(import::import(tx, job))).await
+    }
+
+    async fn rehearse_import(&self, users: &[User]) -> Result<Vec<Verdict>> {
+        Ok(import::rehearse(&self.readers, users).await?)
     }
 
     async fn user(&self, sub: &Sub) -> Result<Option<User>> {

@@ -14,6 +14,7 @@ mod cursor;
 mod database;
 mod endpoint;
 mod group;
+mod import;
 mod inspect;
 mod keys;
 mod lock;
@@ -35,12 +36,14 @@ use crate::domain::audit::{AuditEvent, AuditRecord, AuditType};
 use crate::domain::client::Client;
 use crate::domain::ids::{ClientId, Jti, Kid, SessionId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
+use crate::domain::newcomers::Verdict;
 use crate::domain::policy::TokenPolicy;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{EndReason, Outcome, Presented, Refusal, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
+pub use crate::domain::user::UserName;
 pub use inspect::{Inspection, inspect};
 pub use open::{OpenError, StorageSettings, migrate, open};
 
@@ -184,19 +187,44 @@ pub enum CreateOutcome {
     Exists,
 }
 
-/// What no two users have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserName {
-    Username,
-    ExternalId,
-}
-
 /// The verdict on the creation of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateUserOutcome {
     Created,
     /// Another user has this name.
     Exists(UserName),
+}
+
+/// Users that come in together.
+#[derive(Clone, Debug)]
+pub struct ImportUsers {
+    pub users: Vec<User>,
+    /// The entry of the batch; the counts are added to its detail.
+    pub audit: AuditEvent,
+    /// Entries about users who get rights, written where the user is new.
+    pub granted: Vec<AuditEvent>,
+}
+
+/// How many users a batch found in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    pub created: usize,
+    pub exists: usize,
+    pub taken: usize,
+}
+
+impl Imported {
+    pub fn of(verdicts: &[Verdict]) -> Self {
+        let mut counts = Self::default();
+        for verdict in verdicts {
+            match verdict {
+                Verdict::New => counts.created += 1,
+                Verdict::Exists(_) => counts.exists += 1,
+                Verdict::Taken(_) => counts.taken += 1,
+            }
+        }
+        counts
+    }
 }
 
 /// The verdict on a change or removal that was planned on a reading of some version.
@@ -318,6 +346,10 @@ pub trait Store: Send + Sync {
 
     // Users.
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome>;
+    /// Writes those of the users who are new, all together, and answers what became of each.
+    async fn import_users(&self, import: ImportUsers) -> Result<Vec<Verdict>>;
+    /// What [`Store::import_users`] would answer now.
+    async fn rehearse_import(&self, users: &[User]) -> Result<Vec<Verdict>>;
     async fn user(&self, sub: &Sub) -> Result<Option<User>>;
     async fn user_by_username(&self, username_key: &str) -> Result<Option<User>>;
     async fn user_by_external_id(&self, external_id: &str) -> Result<Option<User>>;

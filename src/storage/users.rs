@@ -101,8 +101,8 @@ pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResu
         user.username_key,
         user.external_id,
         user.password_hash,
-        json_of(user.claims),
-        json_of(user.attributes),
+        json_of(&user.claims),
+        json_of(&user.attributes),
         user.admin_scopes.to_string(),
         user.disabled,
         user.created_at,
@@ -131,8 +131,9 @@ fn taken_by(error: &DbError) -> Option<UserName> {
     }
 }
 
-fn json_of(object: serde_json::Map<String, serde_json::Value>) -> String {
-    serde_json::Value::Object(object).to_string()
+/// serde_json writes every map of its own.
+pub(super) fn json_of(object: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::to_string(object).unwrap_or_default()
 }
 
 pub(super) async fn change(
@@ -150,8 +151,8 @@ pub(super) async fn change(
         user.username_key,
         user.external_id,
         user.password_hash,
-        json_of(user.claims),
-        json_of(user.attributes),
+        json_of(&user.claims),
+        json_of(&user.attributes),
         user.admin_scopes.to_string(),
         user.disabled,
         user.updated_at,

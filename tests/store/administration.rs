@@ -6,11 +6,12 @@ use std::time::Duration;
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::client::{AuthMethod, ClientSecret, GrantType, SecretHash};
 use latchkey::domain::ids::{ClientId, Sub};
+use latchkey::domain::newcomers::Verdict;
 use latchkey::domain::revocation::{Revocation, Revoked};
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
-use latchkey::storage::{ChangeOutcome, CreateOutcome, CreateUserOutcome, OpenOutcome, UserName};
+use latchkey::storage::{ChangeOutcome, CreateOutcome, CreateUserOutcome, ImportUsers, OpenOutcome, UserName};
 
 use crate::bed::{Bed, NOW, client, client_effects, contract, event, login, seconds, user, user_effects};
 
@@ -19,6 +20,7 @@ contract!(
     a_user_is_renamed_unless_the_name_is_taken,
     an_external_id_is_one_users_own,
     users_are_counted_by_how_their_hash_begins,
+    users_come_in_many_at_a_time,
     a_login_begun_before_a_change_opens_nothing,
     deleting_a_user_ends_the_sessions,
     logging_a_user_out_ends_the_sessions_and_counts_them,
@@ -349,4 +351,45 @@ async fn a_revocation_of_a_client_only_reaches_further(bed: Bed) {
     let expected = Revocation { what, expires_at: NOW.plus(seconds(900)) };
     assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations, [expected]);
     assert_eq!(bed.store.catch_up(0, NOW.plus(seconds(900))).await.unwrap().revocations, [], "it has expired");
+}
+
+async fn users_come_in_many_at_a_time(bed: Bed) {
+    let with_id = |name: &str, id: Option<&str>| User { external_id: id.map(str::to_owned), ..user(name) };
+    let ada = with_id("ada", Some("1"));
+    bed.store.create_user(ada.clone(), event(AuditType::UserCreated)).await.unwrap();
+    let (bob, eve) = (with_id("bob", Some("2")), with_id("eve", None));
+    let mut chief = with_id("chief", None);
+    chief.admin_scopes = latchkey::domain::scope::Scope::parse("admin").unwrap();
+    let users = vec![
+        bob.clone(),
+        with_id("ada", None),
+        with_id("ada", Some("9")),
+        eve.clone(),
+        with_id("renamed", Some("1")),
+        chief.clone(),
+    ];
+    let job = ImportUsers {
+        users: users.clone(),
+        audit: event(AuditType::UsersImported),
+        granted: vec![event(AuditType::UserCreated).about_user(&chief.sub)],
+    };
+    let same = Verdict::Exists(ada.sub.clone());
+    let wanted =
+        [Verdict::New, same.clone(), Verdict::Taken(ada.sub.clone()), Verdict::New, same.clone(), Verdict::New];
+    assert_eq!(bed.store.rehearse_import(&users).await.unwrap(), wanted);
+    assert_eq!(bed.count("users").await, 1);
+    assert_eq!(bed.store.import_users(job.clone()).await.unwrap(), wanted);
+    for user in [&ada, &bob, &eve, &chief] {
+        assert_eq!(bed.store.user(&user.sub).await.unwrap().as_ref(), Some(user));
+    }
+    let again = bed.store.import_users(job).await.unwrap();
+    let is = |user: &User| Verdict::Exists(user.sub.clone());
+    let still = Verdict::Taken(ada.sub.clone());
+    assert_eq!(again, [is(&bob), same.clone(), still, is(&eve), same, is(&chief)]);
+    assert_eq!(bed.count("users").await, 4);
+    let trail = bed.trail(AuditType::UsersImported).await;
+    assert_eq!(trail.len(), 1, "what wrote nothing is not in the trail");
+    let counts = serde_json::json!({ "created": 3, "exists": 2, "taken": 1 });
+    assert_eq!(trail[0].event.detail, counts);
+    assert_eq!(bed.trail(AuditType::UserCreated).await.len(), 2);
 }

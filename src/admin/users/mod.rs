@@ -1,6 +1,7 @@
 //! Making users, changing and removing them, and their passwords.
 
 mod attributes;
+pub mod import;
 pub mod spec;
 
 use serde::Deserialize;
@@ -14,10 +15,11 @@ use super::rights::{loses_admin, may_grant, may_touch};
 use super::{ATTEMPTS, AdminCaller, contended, last_admin, not_found, page};
 use crate::context::Context;
 use crate::credentials::{Credentials, precis};
-use crate::domain::audit::AuditType;
+use crate::domain::audit::{AuditEvent, AuditType};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::Sub;
 use crate::domain::scope::Scope;
+use crate::domain::secret::SecretText;
 use crate::domain::session::EndReason;
 use crate::domain::user::User;
 use crate::storage::{ChangeOutcome, CreateUserOutcome, Listed, UserEffects, UserName};
@@ -42,23 +44,32 @@ pub async fn create(
     caller: &AdminCaller,
     spec: &UserSpec,
 ) -> Result<User, OAuthError> {
+    let drafted = draft(ctx, caller, spec);
+    let mut user = caller.audited(ctx, drafted).await?;
+    user.password_hash = hashed(credentials, &spec.password, &spec.password_hash).await?;
+    match ctx.store.create_user(user.clone(), granted(ctx, caller, &user)).await? {
+        CreateUserOutcome::Created => Ok(user),
+        CreateUserOutcome::Exists(name) => Err(taken(name, &user)),
+    }
+}
+
+/// The user that a body describes, without the password, as far as the caller may make one.
+fn draft(ctx: &Context, caller: &AdminCaller, spec: &UserSpec) -> Result<User, OAuthError> {
     spec.one_password()?;
     let Field::Is(username) = &spec.username else {
         return Err(refused("username is missing; every user has one".into()));
     };
     let mut user = blank(ctx, username)?;
     spec.merge_into(&mut user)?;
-    let granted = may_grant(&caller.scope, &Scope::default(), &user.admin_scopes);
-    caller.audited(ctx, granted).await?;
-    user.password_hash = hashed(credentials, &spec.password, &spec.password_hash).await?;
-    let audit = ctx
-        .audit(AuditType::UserCreated, caller.actor.clone())
+    may_grant(&caller.scope, &Scope::default(), &user.admin_scopes)?;
+    Ok(user)
+}
+
+/// The entry about a user who was made, with the rights that were handed out.
+fn granted(ctx: &Context, caller: &AdminCaller, user: &User) -> AuditEvent {
+    ctx.audit(AuditType::UserCreated, caller.actor.clone())
         .about_user(&user.sub)
-        .detail(json!({ "username": user.username, "admin_scopes": user.admin_scopes }));
-    match ctx.store.create_user(user.clone(), audit).await? {
-        CreateUserOutcome::Created => Ok(user),
-        CreateUserOutcome::Exists(name) => Err(taken(name, &user)),
-    }
+        .detail(json!({ "username": user.username, "admin_scopes": user.admin_scopes }))
 }
 
 fn blank(ctx: &Context, username: &str) -> Result<User, OAuthError> {
@@ -287,22 +298,36 @@ fn username_key(username: &str) -> Result<String, OAuthError> {
     precis::username_key(username).map_err(|error| refused(error.to_string()))
 }
 
+/// What a body gives of a password, judged at no price.
+enum Given {
+    Nothing,
+    Password(SecretText),
+    Hash(SecretText),
+}
+
+fn judged(credentials: &Credentials, password: &Field<Secret>, hash: &Field<Secret>) -> Result<Given, OAuthError> {
+    match (password, hash) {
+        (Field::Is(Secret(password)), _) => {
+            precis::prepare_password(password.expose()).map(Given::Password).map_err(|error| refused(error.to_string()))
+        }
+        (_, Field::Is(Secret(hash))) => match credentials.check_importable(hash.expose()) {
+            Ok(()) => Ok(Given::Hash(hash.clone())),
+            Err(fault) => Err(refused(format!("password_hash: {fault}"))),
+        },
+        _ => Ok(Given::Nothing),
+    }
+}
+
 /// The hash to store for what a body gives; `None` where it gives neither.
 async fn hashed(
     credentials: &Credentials,
     password: &Field<Secret>,
     hash: &Field<Secret>,
 ) -> Result<Option<String>, OAuthError> {
-    match (password, hash) {
-        (Field::Is(Secret(password)), _) => {
-            let prepared = precis::prepare_password(password.expose()).map_err(|error| refused(error.to_string()))?;
-            Ok(Some(credentials.hash(prepared).await?))
-        }
-        (_, Field::Is(Secret(hash))) => {
-            credentials.check_importable(hash.expose()).map_err(|error| refused(format!("password_hash: {error}")))?;
-            Ok(Some(hash.expose().to_owned()))
-        }
-        _ => Ok(None),
+    match judged(credentials, password, hash)? {
+        Given::Password(prepared) => Ok(Some(credentials.hash(prepared).await?)),
+        Given::Hash(hash) => Ok(Some(hash.expose().to_owned())),
+        Given::Nothing => Ok(None),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod audit;
 mod clients;
+mod import;
 mod keys;
 mod sessions;
 mod users;
@@ -15,6 +16,7 @@ use poem_openapi::ApiResponse;
 
 pub use audit::AuditApi;
 pub use clients::ClientsApi;
+pub use import::{IMPORT_PATH, ImportApi};
 pub use keys::KeysApi;
 pub use sessions::SessionsApi;
 pub use users::UsersApi;
@@ -28,12 +30,19 @@ use crate::domain::error::OAuthError;
 use crate::domain::origin::Origin;
 
 /// Every topic of the admin API.
-pub type AdminApis = (KeysApi, ClientsApi, UsersApi, SessionsApi, AuditApi);
+pub type AdminApis = (KeysApi, ClientsApi, UsersApi, ImportApi, SessionsApi, AuditApi);
 
 /// The operations, for the service and its document.
 pub fn apis(app: &Arc<App>) -> AdminApis {
     let app = || Arc::clone(app);
-    (KeysApi::new(app()), ClientsApi::new(app()), UsersApi::new(app()), SessionsApi::new(app()), AuditApi::new(app()))
+    (
+        KeysApi::new(app()),
+        ClientsApi::new(app()),
+        UsersApi::new(app()),
+        ImportApi::new(app()),
+        SessionsApi::new(app()),
+        AuditApi::new(app()),
+    )
 }
 
 /// The error answers of what removes something that may be the last of its kind.

@@ -71,7 +71,7 @@ type Attributes = BTreeMap<String, serde_json::Value>;
 /// A user to make: `username`, and a password in one of two ways or none.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none, example)]
-struct NewUser {
+pub(super) struct NewUser {
     /// Unique, as PRECIS UsernameCaseMapped compares (RFC 8265): `Ada` and `ada` are one.
     username: String,
     /// The id that the user had in the system they came from, 1 to 255 characters; no two users share one.
