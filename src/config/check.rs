@@ -17,7 +17,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Keys and revocations outlast their tokens by this much: beyond it an expired token could not be told from a revoked
 /// one.
-pub(super) const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
+const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
 
 /// A client secret chosen by a person has at least this many bytes.
 const MIN_SECRET: usize = 32;

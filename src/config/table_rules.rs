@@ -6,14 +6,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::Value;
 
-use super::check::{LONGEST_LEEWAY, Rules, path_of};
+use super::check::{Rules, path_of};
 use super::settings::Settings;
 use super::tables::{ClaimSettings, CompatSettings, LegacyIssuerSettings};
 use super::words::{ATTRIBUTES, BRACES, either};
 use crate::domain::claim_rules::{
     Attribute, DEEPEST_CONSTANT, LARGEST_CONSTANT, LONGEST_NAME, RESERVED_CLAIMS, is_as_shallow_as,
 };
-use crate::domain::legacy::{KeyFamily, LegacyAlg, SecretEncoding};
+use crate::domain::legacy::{KeyFamily, LONGEST_LEEWAY, LegacyAlg, SecretEncoding};
 use crate::domain::scope::Scope;
 use crate::domain::template::Template;
 

@@ -19,6 +19,9 @@ pub enum AuditType {
     TokenRevoked,
     TokenRenewed,
     TokenDelegated,
+    LegacyExchanged,
+    LegacyReplayed,
+    LegacyRefused,
     KeyCreated,
     KeyActivated,
     KeyRetiring,
@@ -44,7 +47,7 @@ pub enum AuditType {
 }
 
 impl AuditType {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -58,6 +61,9 @@ impl AuditType {
         Self::TokenRevoked,
         Self::TokenRenewed,
         Self::TokenDelegated,
+        Self::LegacyExchanged,
+        Self::LegacyReplayed,
+        Self::LegacyRefused,
         Self::KeyCreated,
         Self::KeyActivated,
         Self::KeyRetiring,
@@ -97,6 +103,9 @@ impl AuditType {
             Self::TokenRevoked => "token_revoked",
             Self::TokenRenewed => "token_renewed",
             Self::TokenDelegated => "token_delegated",
+            Self::LegacyExchanged => "legacy_exchanged",
+            Self::LegacyReplayed => "legacy_replayed",
+            Self::LegacyRefused => "legacy_refused",
             Self::KeyCreated => "key_created",
             Self::KeyActivated => "key_activated",
             Self::KeyRetiring => "key_retiring",

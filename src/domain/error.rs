@@ -69,10 +69,12 @@ pub enum Reason {
     UnknownSession,
     /// A token that was to be exchanged has expired, was revoked, or is none of Latchkey's.
     TokenInactive,
+    /// A token of another system, whose tokens are not taken any more.
+    CutOff,
 }
 
 impl Reason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ReusedAfterWindow,
         Self::IdleExpired,
         Self::AbsoluteExpired,
@@ -81,6 +83,7 @@ impl Reason {
         Self::ClientDisabled,
         Self::UnknownSession,
         Self::TokenInactive,
+        Self::CutOff,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -93,6 +96,7 @@ impl Reason {
             Self::ClientDisabled => "client_disabled",
             Self::UnknownSession => "unknown_session",
             Self::TokenInactive => "token_inactive",
+            Self::CutOff => "cut_off",
         }
     }
 
@@ -104,8 +108,8 @@ impl Reason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::ReusedAfterWindow => {
-                "an older refresh token of this session was used again after its retry window, so the session was \
-                 ended; log in again"
+                "a token that this session came from was used again after its retry window, so the session was ended; \
+                 log in again"
             }
             Self::IdleExpired => "the session was not used for longer than its idle limit; log in again",
             Self::AbsoluteExpired => "the session has reached its absolute limit; log in again",
@@ -116,6 +120,7 @@ impl Reason {
             Self::TokenInactive => {
                 "the subject token has expired, was revoked, or is none that can be exchanged here; log in again"
             }
+            Self::CutOff => "tokens of the former system are not taken any more; log in again",
         }
     }
 }

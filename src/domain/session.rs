@@ -309,7 +309,12 @@ pub fn renew(
 }
 
 /// The checks before any token is looked at.
-fn may_go_on(session: &Session, client_id: &ClientId, policy: &TokenPolicy, now: Timestamp) -> Result<(), Refusal> {
+pub(super) fn may_go_on(
+    session: &Session,
+    client_id: &ClientId,
+    policy: &TokenPolicy,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     if session.client_id != *client_id {
         return Err(Refusal::WrongClient);
     }
@@ -409,21 +414,29 @@ fn retry(session: &mut Session, successor: Successor, policy: &TokenPolicy, now:
     }
 
     let late = elapsed > policy.late_retry;
-    let seen = if late { RetrySeen::Late } else { RetrySeen::Prompt };
     let mut verdict = Verdict::unchanged(Outcome::RetryOfParent { successor, late });
-    if seen > chain.retry_seen {
-        chain.retry_seen = seen;
-        verdict.changed = true;
-        verdict.notices.push(Notice::Retried { late });
-        if late {
-            chain.late_streak = chain.late_streak.saturating_add(1);
-            if chain.late_streak >= PATTERN_LENGTH && !chain.narrowed {
-                chain.narrowed = true;
-                verdict.notices.push(Notice::RetryPattern);
-            }
+    verdict.notices = note_retry(chain, late);
+    verdict.changed = !verdict.notices.is_empty();
+    verdict
+}
+
+/// Remembers a retry of the current generation's parent, and answers what there is to tell of it: nothing where the like
+/// was seen before, and nothing has changed then.
+pub(super) fn note_retry(chain: &mut Chain, late: bool) -> Vec<Notice> {
+    let seen = if late { RetrySeen::Late } else { RetrySeen::Prompt };
+    if seen <= chain.retry_seen {
+        return Vec::new();
+    }
+    chain.retry_seen = seen;
+    let mut notices = vec![Notice::Retried { late }];
+    if late {
+        chain.late_streak = chain.late_streak.saturating_add(1);
+        if chain.late_streak >= PATTERN_LENGTH && !chain.narrowed {
+            chain.narrowed = true;
+            notices.push(Notice::RetryPattern);
         }
     }
-    verdict
+    notices
 }
 
 /// An authentic token newer than the row: the database lost its tail.

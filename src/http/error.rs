@@ -28,7 +28,8 @@ pub struct ErrorBody {
     /// For people: what happened, with which value, what to do.
     pub error_description: String,
     /// Why a refresh or an exchange was refused, a stable word for programs: `reused_after_window`, `idle_expired`,
-    /// `absolute_expired`, `revoked`, `user_disabled`, `client_disabled`, `unknown_session`, `token_inactive`.
+    /// `absolute_expired`, `revoked`, `user_disabled`, `client_disabled`, `unknown_session`, `token_inactive`,
+    /// `cut_off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// With `server_error`: what finds the cause in the log. The same as the header `X-Request-Id`.

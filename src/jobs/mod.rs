@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::app::App;
+use crate::storage::Swept;
 
 /// How often keys are looked at. A plan that is due waits no longer than this.
 const KEY_PACE: Duration = Duration::from_secs(1);
@@ -65,7 +66,8 @@ pub async fn move_keys(app: Arc<App>) -> anyhow::Result<()> {
 pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
     loop {
         let swept = app.context.store.sweep(app.context.now(), SWEEP_BATCH).await?;
-        let most = [swept.sessions, swept.revocations, swept.known_addresses, swept.audit].into_iter().max();
+        let Swept { sessions, revocations, known_addresses, legacy_tokens, audit } = swept;
+        let most = [sessions, revocations, known_addresses, legacy_tokens, audit].into_iter().max();
         if most.unwrap_or(0) < u64::from(SWEEP_BATCH) {
             return Ok(());
         }

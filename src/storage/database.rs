@@ -11,9 +11,9 @@ use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
     AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession,
-    ImportUsers, KeyCommit, KeyWrite, Listed, OpenOutcome, OpenSession, Page, Raise, Refresh, Refreshed, RenewOutcome,
-    RenewSession, Result, SessionFilter, Store, Swept, UserEffects, audit, clients, import, keys, revocations,
-    sessions, upkeep, users,
+    ImportUsers, KeyCommit, KeyWrite, LegacyCounts, Listed, OpenOutcome, OpenSession, Page, Raise, RedeemOutcome,
+    RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, Result, SessionFilter, Store, Swept, UserEffects,
+    audit, clients, import, keys, legacy, revocations, sessions, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -67,6 +67,14 @@ impl Store for Database {
 
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome> {
         self.writers.together(Some(login.session.id), login, |job| GroupJob::Open(Box::new(job))).await
+    }
+
+    async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome> {
+        self.writers.together(Some(token.sid), token, |job| GroupJob::Redeem(Box::new(job))).await
+    }
+
+    async fn legacy_counts(&self) -> Result<LegacyCounts> {
+        Ok(legacy::counts(&self.readers).await?)
     }
 
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed> {

@@ -11,14 +11,16 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::audit::AuditRows;
+use super::redeem::Redemptions;
 use super::sessions::{self, Held, SessionRow};
 use super::sql::{DbError, DbResult, Hex, JsonRows, Sql, args, from_json};
 use super::tx::Tx;
 use super::{
-    EndOutcome, EndSession, OpenOutcome, OpenSession, Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
+    EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemOutcome, RedeemToken, Refresh, Refreshed, RenewOutcome,
+    RenewSession, StoreError,
 };
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
-use crate::domain::ids::{Jti, SessionId};
+use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{ChainKeys, Notice, Outcome, Refusal, Session, present, renew};
 use crate::domain::time::Timestamp;
@@ -43,6 +45,10 @@ impl<R, T> Pending<R, T> {
         Self { request, outcome: None, reply }
     }
 
+    pub fn request(&self) -> &R {
+        &self.request
+    }
+
     fn answer(self, committed: Result<(), StoreError>) {
         let outcome = committed.and_then(|()| {
             self.outcome.ok_or_else(|| StoreError::Inconsistent("a job was committed without an outcome".into()))
@@ -55,6 +61,7 @@ impl<R, T> Pending<R, T> {
 /// A job that is committed together with others.
 pub(super) enum GroupJob {
     Open(Box<Pending<OpenSession, OpenOutcome>>),
+    Redeem(Box<Pending<RedeemToken, RedeemOutcome>>),
     Refresh(Box<Pending<Refresh, Refreshed>>),
     Renew(Box<Pending<RenewSession, RenewOutcome>>),
     End(Box<Pending<EndSession, EndOutcome>>),
@@ -67,6 +74,7 @@ impl GroupJob {
     pub fn answer(self, committed: Result<(), StoreError>) {
         match self {
             Self::Open(job) => job.answer(committed),
+            Self::Redeem(job) => job.answer(committed),
             Self::Refresh(job) => job.answer(committed),
             Self::Renew(job) => job.answer(committed),
             Self::End(job) => job.answer(committed),
@@ -78,9 +86,9 @@ impl GroupJob {
 
 /// What the jobs of a batch leave behind beside their rows.
 #[derive(Default)]
-struct Effects {
-    audit: AuditRows,
-    revocations: Vec<Revocation>,
+pub(super) struct Effects {
+    pub audit: AuditRows,
+    pub revocations: Vec<Revocation>,
 }
 
 /// Carries out a batch within its transaction, and notes every job's outcome, to be answered after the commit.
@@ -89,8 +97,11 @@ struct Effects {
 /// Nothing of the batch may be committed then; its jobs may be tried one by one.
 pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn ChainKeys) -> DbResult<()> {
     let mut effects = Effects::default();
-    open_sessions(jobs, tx, &mut effects).await?;
-    step_sessions(jobs, tx, keys, &mut effects).await?;
+    let users = read_users(jobs, tx).await?;
+    open_sessions(jobs, tx, &users, &mut effects).await?;
+    let mut redemptions = Redemptions::prepare(jobs, tx, &users).await?;
+    step_sessions(jobs, tx, Stepping { keys, users: &users, redemptions: &mut redemptions }, &mut effects).await?;
+    redemptions.finish(tx).await?;
     for job in jobs {
         match job {
             GroupJob::RevokeToken(job) => {
@@ -105,7 +116,7 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
                 }
                 job.outcome = Some(());
             }
-            GroupJob::Open(_) | GroupJob::Refresh(_) | GroupJob::Renew(_) | GroupJob::End(_) => {}
+            GroupJob::Open(_) | GroupJob::Redeem(_) | GroupJob::Refresh(_) | GroupJob::Renew(_) | GroupJob::End(_) => {}
         }
     }
     tx.revoke(effects.revocations).await?;
@@ -114,8 +125,9 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
 
 /// Users by the JSON array of their subs in `$1`, kept from changing until the commit.
 const READ_USERS: Sql = Sql {
-    sqlite: "SELECT sub, credential_epoch, disabled FROM users WHERE sub IN (SELECT value FROM json_each($1))",
-    postgres: "SELECT sub, credential_epoch, disabled FROM users \
+    sqlite: "SELECT sub, credential_epoch, disabled, sessions_ended_at FROM users \
+             WHERE sub IN (SELECT value FROM json_each($1))",
+    postgres: "SELECT sub, credential_epoch, disabled, sessions_ended_at FROM users \
                WHERE sub = ANY (ARRAY(SELECT json_array_elements_text($1::json))) ORDER BY sub FOR SHARE",
 };
 
@@ -134,34 +146,51 @@ struct AddressRow<'a> {
     seen_at: i64,
 }
 
-/// Opens the sessions of logins whose user is still the one that was checked.
-async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, effects: &mut Effects) -> DbResult<()> {
+/// What a login must not have missed of its user.
+pub(super) struct UserNow {
+    pub credential_epoch: i64,
+    /// When all of the user's sessions were last ended.
+    pub sessions_ended_at: Option<Timestamp>,
+}
+
+/// The users of a batch's logins, by their `sub`; not those that are disabled.
+pub(super) type Users = HashMap<String, UserNow>;
+
+async fn read_users(jobs: &[GroupJob], tx: &mut Tx) -> DbResult<Users> {
     let mut subs: Vec<&str> = jobs
         .iter()
         .filter_map(|job| match job {
             GroupJob::Open(job) => Some(job.request.session.sub.as_str()),
+            GroupJob::Redeem(job) => Some(job.request.opening.as_ref().ok()?.session.sub.as_str()),
             _ => None,
         })
         .collect();
+    let mut users = Users::with_capacity(subs.len());
     if subs.is_empty() {
-        return Ok(());
+        return Ok(users);
     }
     subs.sort_unstable();
     subs.dedup();
-    let mut epochs = HashMap::with_capacity(subs.len());
     for row in tx.fetch(READ_USERS, args![JsonRows::of(subs)?]).await? {
         if !row.flag("disabled")? {
-            epochs.insert(row.get::<String>("sub")?, row.get::<i64>("credential_epoch")?);
+            let credential_epoch = row.get("credential_epoch")?;
+            let sessions_ended_at = row.time_if_any("sessions_ended_at")?;
+            users.insert(row.get::<String>("sub")?, UserNow { credential_epoch, sessions_ended_at });
         }
     }
+    Ok(users)
+}
 
+/// Opens the sessions of logins whose user is still the one that was checked.
+async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, users: &Users, effects: &mut Effects) -> DbResult<()> {
     let mut opened = JsonRows::default();
     // One row per user and address, in one order.
     let mut addresses = BTreeMap::new();
     for job in jobs {
         let GroupJob::Open(job) = job else { continue };
         let login = &job.request;
-        if epochs.get(login.session.sub.as_str()) != Some(&login.credential_epoch) {
+        let user = users.get(login.session.sub.as_str());
+        if user.is_none_or(|user| user.credential_epoch != login.credential_epoch) {
             job.outcome = Some(OpenOutcome::UserChanged);
             continue;
         }
@@ -186,34 +215,53 @@ async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, effects: &mut Effects
     Ok(())
 }
 
-/// Steps and ends sessions: one reading of all their rows, one decision per job, one guarded writing.
+/// What sessions are stepped with.
+struct Stepping<'a> {
+    keys: &'a dyn ChainKeys,
+    users: &'a Users,
+    redemptions: &'a mut Redemptions,
+}
+
+/// Steps and ends sessions, and opens those of legacy tokens: one reading of all their rows, one decision per job, one
+/// guarded writing.
 async fn step_sessions(
     jobs: &mut [GroupJob],
     tx: &mut Tx,
-    keys: &dyn ChainKeys,
+    Stepping { keys, users, redemptions }: Stepping<'_>,
     effects: &mut Effects,
 ) -> DbResult<()> {
+    let mut any = false;
     let mut ids: Vec<SessionId> = jobs
         .iter()
-        .filter_map(|job| match job {
-            GroupJob::Refresh(job) => Some(job.request.presented.session),
-            GroupJob::Renew(job) => Some(job.request.id),
-            GroupJob::End(job) => Some(job.request.id),
-            _ => None,
+        .filter_map(|job| {
+            let id = match job {
+                GroupJob::Refresh(job) => Some(job.request.presented.session),
+                GroupJob::Renew(job) => Some(job.request.id),
+                GroupJob::End(job) => Some(job.request.id),
+                _ => None,
+            };
+            any |= id.is_some() || matches!(job, GroupJob::Redeem(_));
+            id
         })
+        .chain(redemptions.sessions())
         .collect();
-    if ids.is_empty() {
+    if !any {
         return Ok(());
     }
     ids.sort_unstable();
     ids.dedup();
     let mut held = HashMap::with_capacity(ids.len());
-    for row in tx.fetch(sessions::READ, args![JsonRows::of(ids)?]).await? {
-        let row = sessions::held_of(&row)?;
-        held.insert(row.session.id, row);
+    if !ids.is_empty() {
+        for row in tx.fetch(sessions::READ, args![JsonRows::of(ids)?]).await? {
+            let row = sessions::held_of(&row)?;
+            held.insert(row.session.id, row);
+        }
     }
     for job in jobs {
         match job {
+            GroupJob::Redeem(job) => {
+                job.outcome = Some(redemptions.decide(&job.request, users, &mut held, effects)?);
+            }
             GroupJob::Refresh(job) => {
                 let row = held.get_mut(&job.request.presented.session);
                 job.outcome = Some(refresh(&job.request, row, keys, effects)?);
@@ -232,18 +280,19 @@ async fn step_sessions(
     write_back(tx, &held).await
 }
 
-/// Writes every changed row, each once, or fails if one is not as it was read.
+/// Writes every new row, and every changed one once, or fails if one is not as it was read.
 async fn write_back(tx: &mut Tx, held: &HashMap<SessionId, Held>) -> DbResult<()> {
-    let mut rows = JsonRows::default();
-    for row in held.values().filter(|row| row.changed) {
-        rows.push(&SessionRow::update(row))?;
+    let fresh = JsonRows::of(held.values().filter(|row| row.is_new).map(|row| SessionRow::insert(&row.session)))?;
+    if !fresh.is_empty() {
+        tx.execute(sessions::INSERT, args![fresh]).await?;
     }
-    if rows.is_empty() {
+    let changed = JsonRows::of(held.values().filter(|row| row.changed && !row.is_new).map(SessionRow::update))?;
+    if changed.is_empty() {
         return Ok(());
     }
     // The guard admits no other row and the ids are distinct, so equal numbers are equal sets.
-    let decided = rows.len();
-    let written = tx.fetch(sessions::UPDATE, args![rows]).await?;
+    let decided = changed.len();
+    let written = tx.fetch(sessions::UPDATE, args![changed]).await?;
     if written.len() == decided { Ok(()) } else { Err(DbError::Contended) }
 }
 
@@ -310,7 +359,7 @@ fn go_on(request: &RenewSession, held: Option<&mut Held>, effects: &mut Effects)
         Err(refusal) => {
             if let Some(detail) = news(held, refusal) {
                 let actor = Actor { who: client_id.to_string(), via: None, address: request.address.clone() };
-                effects.audit.push(&about(*now, AuditType::RefreshRefused, actor, &held.session, detail))?;
+                effects.audit.push(&about_session(*now, AuditType::RefreshRefused, actor, &held.session, detail))?;
             }
             Ok(RenewOutcome::Refused(refusal))
         }
@@ -330,20 +379,33 @@ fn news(held: &mut Held, refusal: Refusal) -> Option<serde_json::Value> {
 
 fn event(request: &Refresh, session: &Session, kind: AuditType, detail: serde_json::Value) -> AuditEvent {
     let who = request.presented.client_id.as_str().to_owned();
-    about(request.now, kind, Actor { who, via: None, address: request.address.clone() }, session, detail)
+    about_session(request.now, kind, Actor { who, via: None, address: request.address.clone() }, session, detail)
 }
 
-fn about(at: Timestamp, kind: AuditType, actor: Actor, session: &Session, detail: serde_json::Value) -> AuditEvent {
-    AuditEvent::new(at, kind, actor)
-        .about_user(&session.sub)
-        .about_client(&session.client_id)
-        .about_session(session.id)
-        .detail(detail)
+fn about_session(
+    at: Timestamp,
+    kind: AuditType,
+    actor: Actor,
+    session: &Session,
+    detail: serde_json::Value,
+) -> AuditEvent {
+    about(at, kind, actor, (&session.sub, &session.client_id, session.id), detail)
+}
+
+/// An entry about a session and whose it is.
+pub(super) fn about(
+    at: Timestamp,
+    kind: AuditType,
+    actor: Actor,
+    (sub, client_id, sid): (&Sub, &ClientId, SessionId),
+    detail: serde_json::Value,
+) -> AuditEvent {
+    AuditEvent::new(at, kind, actor).about_user(sub).about_client(client_id).about_session(sid).detail(detail)
 }
 
 /// The bit under which a session remembers that a kind of refusal was audited (stored: never renumber), and the entry's
 /// detail: what the client was told, and the cause where that hides it.
-fn refusal_entry(refusal: Refusal) -> (i64, serde_json::Value) {
+pub(super) fn refusal_entry(refusal: Refusal) -> (i64, serde_json::Value) {
     let reason = refusal.public().as_str();
     let hidden = |cause| json!({ "reason": reason, "cause": cause });
     match refusal {

@@ -17,9 +17,11 @@ mod group;
 mod import;
 mod inspect;
 mod keys;
+mod legacy;
 mod lock;
 mod open;
 mod readers;
+mod redeem;
 mod revocations;
 mod sessions;
 mod sql;
@@ -34,6 +36,7 @@ use async_trait::async_trait;
 
 use crate::domain::audit::{AuditEvent, AuditRecord, AuditType};
 use crate::domain::client::Client;
+use crate::domain::error::Reason;
 use crate::domain::ids::{ClientId, Jti, Kid, SessionId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
 use crate::domain::newcomers::Verdict;
@@ -91,6 +94,89 @@ pub enum OpenOutcome {
     Opened,
     /// The user was disabled, deleted or given another password in between.
     UserChanged,
+}
+
+/// A legacy token presented by an authenticated client. Its signature was found good.
+#[derive(Clone, Debug)]
+pub struct RedeemToken {
+    /// SHA-256 of what its signature protects.
+    pub hash: [u8; 32],
+    /// The name of its issuer.
+    pub issuer: String,
+    /// The session that it opens or has opened: derived from it.
+    pub sid: SessionId,
+    pub client_id: ClientId,
+    /// The presenting client's policy.
+    pub policy: TokenPolicy,
+    pub now: Timestamp,
+    /// The caller's address, for the audit trail.
+    pub address: Option<String>,
+    /// See [`Refresh::horizon`].
+    pub horizon: Timestamp,
+    /// What it opens where nobody was before; why not, where it counts for nothing by itself any more.
+    pub opening: std::result::Result<Opening, Reason>,
+}
+
+/// The session that a legacy token is to become.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Last used at the moment of the redemption.
+    pub session: Session,
+    /// See [`OpenSession::credential_epoch`].
+    pub credential_epoch: i64,
+    /// When the user logged in, as far as the token tells: a login from before all sessions of the user were ended opens
+    /// none.
+    pub logged_in_at: Option<Timestamp>,
+    /// Until when the token must be recognised.
+    pub keep_until: Timestamp,
+    pub audit: AuditEvent,
+}
+
+/// What the presentation of a legacy token came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedeemOutcome {
+    Opened,
+    /// It is a retry: the session that it has opened, whose first refresh token is the answer again.
+    Retried {
+        session: Box<Session>,
+        late: bool,
+    },
+    /// The session that it had opened has been ended, if it was not over before.
+    Replayed,
+    /// Nothing was changed.
+    Refused(RedeemRefusal),
+}
+
+/// Why a legacy token changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedeemRefusal {
+    /// It counts for nothing any more, and nobody has redeemed it. Not audited.
+    NotRedeemed(Reason),
+    /// It counts for nothing any more, but by now it would be a retry.
+    Lapsed(Reason),
+    /// The user was disabled, deleted or given another password in between. Not audited.
+    UserChanged,
+    /// All sessions of the user were ended after this login. Not audited.
+    LoggedOut,
+    /// What is the matter with the session that it has opened.
+    Session(Refusal),
+}
+
+/// How many legacy tokens were redeemed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegacyCounts {
+    /// By issuer, in the order of their names.
+    pub issuers: Vec<LegacyCount>,
+    /// Users with a redeemed token whose password hash is not Latchkey's own yet.
+    pub moved_by_token_alone: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyCount {
+    pub issuer: String,
+    pub tokens: u64,
+    pub users: u64,
+    pub latest: Timestamp,
 }
 
 /// A refresh token presented by an authenticated client.
@@ -321,6 +407,7 @@ pub struct Swept {
     pub sessions: u64,
     pub revocations: u64,
     pub known_addresses: u64,
+    pub legacy_tokens: u64,
     pub audit: u64,
 }
 
@@ -332,6 +419,9 @@ pub trait Store: Send + Sync {
 
     // Sessions: the hot path, committed in groups.
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
+    /// Opens the one session of a legacy token, or meets it.
+    async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome>;
+    async fn legacy_counts(&self) -> Result<LegacyCounts>;
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
     async fn renew_session(&self, renewal: RenewSession) -> Result<RenewOutcome>;
     async fn end_session(&self, end: EndSession) -> Result<EndOutcome>;

@@ -110,6 +110,15 @@ pub(super) struct Held {
     /// Which kinds of refusal the audit trail has heard of, one bit each.
     pub refusals_noted: i64,
     pub changed: bool,
+    /// Whether this batch opens it: there is no row yet.
+    pub is_new: bool,
+}
+
+impl Held {
+    /// A session that is to be written with this batch.
+    pub fn new(session: Session) -> Self {
+        Self { session, row_version: 0, refusals_noted: 0, changed: false, is_new: true }
+    }
 }
 
 /// Sessions by the JSON array of their ids in `$1`. On PostgreSQL locked in the order of their ids, so that two batches
@@ -177,6 +186,7 @@ pub(super) fn held_of(row: &Row) -> DbResult<Held> {
         row_version: row.get("row_version")?,
         refusals_noted: row.get("refusals_noted")?,
         changed: false,
+        is_new: false,
     })
 }
 

@@ -191,8 +191,8 @@ async fn missed(tx: &mut Tx, sub: &Sub) -> DbResult<ChangeOutcome> {
 
 /// Ends sessions, where that is asked for, and writes the audit entry. Answers how many sessions ended.
 ///
-/// It comes after the user's row is written, and so locked: a login in flight has either opened its session, which is
-/// ended here, or will find the user changed.
+/// It writes the user's row first, and so locks it: a login in flight has either opened its session, which is ended here,
+/// or will find the user changed.
 pub(super) async fn carry_out(
     tx: &mut Tx,
     sub: &Sub,
@@ -201,6 +201,9 @@ pub(super) async fn carry_out(
 ) -> DbResult<Decision<Result<u64, TooMany>>> {
     let ended = match effects.end_sessions.or(at_least) {
         Some(reason) => {
+            // Before the sessions, whose rows are locked after their user's everywhere.
+            const TEXT: &str = "UPDATE users SET sessions_ended_at = $2 WHERE sub = $1";
+            tx.execute(TEXT, args![sub, effects.now]).await?;
             let ending = Ending { reason, now: effects.now, horizon: effects.horizon };
             match sessions::end_all(tx, &Owner::User(sub.clone()), ending).await? {
                 Ok(ended) => ended,

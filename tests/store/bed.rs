@@ -227,7 +227,10 @@ impl Bed {
         match raw {
             Raw::Sqlite(_) => raw.run("BEGIN IMMEDIATE").await,
             Raw::Postgres(_) => {
-                raw.run("BEGIN; LOCK TABLE users, sessions, revocations, audit, notes IN EXCLUSIVE MODE").await;
+                raw.run(
+                    "BEGIN; LOCK TABLE users, sessions, legacy_tokens, revocations, audit, notes IN EXCLUSIVE MODE",
+                )
+                .await;
             }
         }
         raw

@@ -12,6 +12,7 @@ mod bed;
 mod files;
 mod group;
 mod keys;
+mod legacy;
 mod lists;
 mod postgres;
 mod races;

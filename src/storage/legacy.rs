@@ -1,0 +1,156 @@
+//! The table of legacy tokens: each of them opens one session, on whatever node, and is recognised afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::LegacyCounts;
+use super::readers::Readers;
+use super::sql::{DbResult, Hex, JsonRows, Row, Sql, args, from_json};
+use super::tx::Tx;
+use crate::domain::ids::{ClientId, SessionId, Sub};
+use crate::domain::time::Timestamp;
+
+/// A row on its way into the table.
+#[derive(Debug)]
+pub(super) struct NewRow<'a> {
+    pub issuer: &'a str,
+    pub client_id: &'a ClientId,
+    pub sub: &'a Sub,
+    pub sid: SessionId,
+    pub redeemed_at: Timestamp,
+    pub keep_until: Timestamp,
+}
+
+/// A token that was redeemed, as a batch holds it.
+#[derive(Debug)]
+pub(super) struct Redeemed {
+    pub client_id: ClientId,
+    pub sub: Sub,
+    pub sid: SessionId,
+    pub redeemed_at: Timestamp,
+    pub noted: i64,
+    /// Whether `noted` differs from the row's.
+    pub changed: bool,
+}
+
+impl Redeemed {
+    /// Whether the trail has not heard the like of this token; it has from now on.
+    pub fn is_news(&mut self, bit: i64) -> bool {
+        let first = self.noted & bit == 0;
+        self.noted |= bit;
+        self.changed |= first;
+        first
+    }
+}
+
+#[derive(Serialize)]
+struct JsonRow<'a> {
+    hash: Hex<'a>,
+    issuer: &'a str,
+    client_id: &'a ClientId,
+    sub: &'a Sub,
+    sid: SessionId,
+    redeemed_at: i64,
+    keep_until: i64,
+}
+
+/// The guard: of two inserts of one hash only one answers it. On PostgreSQL the other waits for the first's end.
+const INSERT: Sql = from_json!(
+    "INSERT INTO legacy_tokens (hash, issuer, client_id, sub, sid, redeemed_at, keep_until) \
+     SELECT hash, issuer, client_id, sub, sid, redeemed_at, keep_until FROM ",
+    [
+        hash bytea, issuer text, client_id text, sub text, sid text, redeemed_at bigint, keep_until bigint,
+    ],
+    " WHERE true ON CONFLICT (hash) DO NOTHING RETURNING hash"
+);
+
+/// Tokens by the JSON array of their hashes in `$1`; on PostgreSQL locked in one order.
+const READ: Sql = Sql {
+    sqlite: "SELECT hash, client_id, sub, sid, redeemed_at, noted FROM legacy_tokens \
+             WHERE hash IN (SELECT unhex(substr(value, 3)) FROM json_each($1))",
+    postgres: "SELECT hash, client_id, sub, sid, redeemed_at, noted FROM legacy_tokens \
+               WHERE hash = ANY (ARRAY(SELECT CAST(json_array_elements_text($1::json) AS bytea))) \
+               ORDER BY hash FOR UPDATE",
+};
+
+const NOTE: Sql = from_json!(
+    "UPDATE legacy_tokens SET noted = j.noted FROM ",
+    [hash bytea, noted bigint],
+    " WHERE legacy_tokens.hash = j.hash"
+);
+
+/// Writes rows where there are none, in the order of their hashes, and answers which of them are new.
+pub(super) async fn insert(tx: &mut Tx, rows: &BTreeMap<[u8; 32], NewRow<'_>>) -> DbResult<Vec<[u8; 32]>> {
+    let rows = rows.iter().map(|(hash, row)| JsonRow {
+        hash: Hex(hash),
+        issuer: row.issuer,
+        client_id: row.client_id,
+        sub: row.sub,
+        sid: row.sid,
+        redeemed_at: row.redeemed_at.millis(),
+        keep_until: row.keep_until.millis(),
+    });
+    let written = tx.fetch(INSERT, args![JsonRows::of(rows)?]).await?;
+    written.iter().map(|row| row.hash("hash")).collect()
+}
+
+/// The tokens of these hashes that were redeemed.
+pub(super) async fn read<'h>(
+    tx: &mut Tx,
+    hashes: impl IntoIterator<Item = &'h [u8; 32]>,
+) -> DbResult<HashMap<[u8; 32], Redeemed>> {
+    let hashes = JsonRows::of(hashes.into_iter().map(|hash| Hex(hash)))?;
+    tx.fetch(READ, args![hashes]).await?.iter().map(|row| Ok((row.hash("hash")?, redeemed_of(row)?))).collect()
+}
+
+fn redeemed_of(row: &Row) -> DbResult<Redeemed> {
+    Ok(Redeemed {
+        client_id: ClientId::new(row.get::<&str>("client_id")?),
+        sub: Sub::new(row.get::<&str>("sub")?),
+        sid: row.parsed("sid", |text| text.parse().ok())?,
+        redeemed_at: row.time("redeemed_at")?,
+        noted: row.get("noted")?,
+        changed: false,
+    })
+}
+
+/// Writes what the trail has heard of.
+pub(super) async fn note<'r>(
+    tx: &mut Tx,
+    rows: impl IntoIterator<Item = (&'r [u8; 32], &'r Redeemed)>,
+) -> DbResult<()> {
+    #[derive(Serialize)]
+    struct Noted<'a> {
+        hash: Hex<'a>,
+        noted: i64,
+    }
+    let changed = rows.into_iter().filter(|(_, row)| row.changed);
+    let rows = JsonRows::of(changed.map(|(hash, row)| Noted { hash: Hex(hash), noted: row.noted }))?;
+    if !rows.is_empty() {
+        tx.execute(NOTE, args![rows]).await?;
+    }
+    Ok(())
+}
+
+/// Both statements go through the table by an index: a million tokens take some tenths of a second.
+pub(super) async fn counts(readers: &Readers) -> DbResult<LegacyCounts> {
+    const BY_ISSUER: &str = "SELECT issuer, count(*) AS tokens, count(DISTINCT sub) AS users, max(redeemed_at) AS latest \
+                             FROM legacy_tokens GROUP BY issuer ORDER BY issuer";
+    const MOVED_BY_TOKEN: &str = "SELECT count(*) AS users FROM users WHERE sub IN (SELECT sub FROM legacy_tokens) \
+                                  AND (password_scheme IS NULL OR password_scheme <> 'argon2id')";
+    let answers = readers.fetch_snapshot(&[(BY_ISSUER.into(), args![]), (MOVED_BY_TOKEN.into(), args![])]).await?;
+    let [issuers, moved] = answers.as_slice() else { return Ok(LegacyCounts::default()) };
+    let issuer_of = |row: &Row| {
+        Ok(super::LegacyCount {
+            issuer: row.get("issuer")?,
+            tokens: row.small("tokens")?,
+            users: row.small("users")?,
+            latest: row.time("latest")?,
+        })
+    };
+    Ok(LegacyCounts {
+        issuers: issuers.iter().map(issuer_of).collect::<DbResult<_>>()?,
+        moved_by_token_alone: moved.first().map_or(Ok(0), |row| row.small("users"))?,
+    })
+}
