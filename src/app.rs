@@ -3,6 +3,8 @@
 //! `serve` starts an [`App`]; the commands that work with the server stopped start one too, on the same lock, and so
 //! never meet a running service on SQLite.
 
+pub mod legacy;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::domain::audit::Actor;
 use crate::domain::claim_rules::ClaimRules;
 use crate::domain::error::OAuthError;
 use crate::domain::meter::Meter;
-use crate::domain::secret::SecretText;
+use crate::domain::secret::{Secret32, SecretText};
 use crate::domain::sources::{AdvancedClock, Clock, Entropy, SystemClock, SystemEntropy, random};
 use crate::introspection::Introspector;
 use crate::keys::keyring::Keyring;
@@ -29,10 +31,14 @@ use crate::keys::seal::{MasterKeys, masters_of};
 use crate::replica::{Replica, ReplicaError, ReplicaSettings, RevocationSet};
 use crate::storage::{self, OpenError, StorageSettings, Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::tokens::legacy::LegacyIssuers;
 use crate::tokens::verify::CLOCK_SKEW;
 
-/// The key under which addresses of logins are remembered, sealed; see [`address_key`].
+/// The key under which addresses of logins are remembered, sealed; see [`sealed_key`].
 const ADDRESS_KEY_NOTE: &str = "credentials.address_key";
+
+/// The key that the sessions of legacy tokens are derived with, sealed; see [`sealed_key`].
+const LEGACY_KEY_NOTE: &str = "tokens.legacy_key";
 
 /// Where time, randomness and counting come from.
 pub struct Sources {
@@ -103,6 +109,8 @@ pub enum StartError {
          database.url to another one"
     )]
     TestDatabase,
+    #[error(transparent)]
+    Legacy(#[from] legacy::LegacyError),
     #[error("{0}")]
     Replica(#[from] ReplicaError),
     #[error("the database does not answer: {0}")]
@@ -141,13 +149,17 @@ impl App {
             Admission::Test => return Err(StartError::TestDatabase),
         }
         let metrics = Arc::new(Metrics::new(sources.clock.now()));
-        let context = context(opened, &settings, sources, &metrics).await?;
+        let mut context = context(opened, &settings, sources, &metrics).await?;
+        // Kept where there is no issuer too: a key that the master key's rotation passed by could not be opened again.
+        let key = Secret32::new(sealed_key(&context, LEGACY_KEY_NOTE).await?);
+        context.legacy = Arc::new(LegacyIssuers::new(legacy::verifiers(&settings)?, key));
 
         // The first start makes keys here; a later one carries out what became due in the meantime.
         keys::tick(&context).await?;
         context.replica.ensure_max_age().await?;
 
-        let address_key = address_key(&context).await?;
+        // Of users, this tells where they log in from: a copy of the database alone does not.
+        let address_key = sealed_key(&context, ADDRESS_KEY_NOTE).await?;
         let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
         let credentials = Credentials::new(credential_settings(&settings), clock, entropy, address_key);
         let introspector = Introspector::new(settings.introspection.cache_entries);
@@ -216,6 +228,7 @@ async fn context(
         issuer: settings.server.issuer.as_str().into(),
         policy: settings.tokens.clone(),
         claims: Arc::new(ClaimRules::new(settings.claims.iter().filter_map(ClaimSettings::rule).collect())),
+        legacy: Arc::default(),
         key_policy: key_policy(settings),
     })
 }
@@ -275,19 +288,19 @@ fn credential_settings(settings: &Settings) -> CredentialSettings {
     }
 }
 
-/// The key of the hashes of known addresses: drawn once, kept sealed, so that a copy of the database does not tell
-/// where users log in from.
-async fn address_key(ctx: &Context) -> Result<[u8; 32], StartError> {
-    let drawn = ctx.masters.seal(&*ctx.entropy, ADDRESS_KEY_NOTE, &random::<32>(&*ctx.entropy));
-    let kept = ctx.store.claim_note(ADDRESS_KEY_NOTE, &STANDARD_NO_PAD.encode(drawn)).await?;
+/// A key that stays the same: drawn once, kept sealed in the note of that name.
+async fn sealed_key(ctx: &Context, note: &str) -> Result<[u8; 32], StartError> {
+    let drawn = ctx.masters.seal(&*ctx.entropy, note, &random::<32>(&*ctx.entropy));
+    let kept = ctx.store.claim_note(note, &STANDARD_NO_PAD.encode(drawn)).await?;
     let sealed = STANDARD_NO_PAD.decode(kept).unwrap_or_default();
-    if let Ok(Some(anew)) = ctx.masters.reseal(&*ctx.entropy, ADDRESS_KEY_NOTE, &sealed) {
-        ctx.store.set_note(ADDRESS_KEY_NOTE, &STANDARD_NO_PAD.encode(anew)).await?;
+    if let Ok(Some(anew)) = ctx.masters.reseal(&*ctx.entropy, note, &sealed) {
+        ctx.store.set_note(note, &STANDARD_NO_PAD.encode(anew)).await?;
     }
-    let opened = ctx.masters.open(ADDRESS_KEY_NOTE, &sealed).map_err(OAuthError::internal)?;
-    opened.as_slice().try_into().map_err(|_| {
-        StoreError::Inconsistent(format!("the note {ADDRESS_KEY_NOTE} holds {} bytes, not 32", opened.len())).into()
-    })
+    let opened = ctx.masters.open(note, &sealed).map_err(OAuthError::internal)?;
+    opened
+        .as_slice()
+        .try_into()
+        .map_err(|_| StoreError::Inconsistent(format!("the note {note} holds {} bytes, not 32", opened.len())).into())
 }
 
 async fn bootstrap(settings: &Settings, ctx: &Context, credentials: &Credentials) -> Result<Bootstrapped, StartError> {

@@ -12,6 +12,7 @@ use crate::keys::plan::KeyPolicy;
 use crate::keys::seal::MasterKeys;
 use crate::replica::Replica;
 use crate::storage::Store;
+use crate::tokens::legacy::LegacyIssuers;
 use crate::tokens::verify::CLOCK_SKEW;
 
 /// The context of every use case.
@@ -28,6 +29,8 @@ pub struct Context {
     pub policy: TokenPolicy,
     /// What tokens say beside what every token says.
     pub claims: Arc<ClaimRules>,
+    /// Whose tokens are taken beside Latchkey's own.
+    pub legacy: Arc<LegacyIssuers>,
     pub key_policy: KeyPolicy,
 }
 

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::Globals;
 use super::failure::Result;
 use super::output::{Style, line, note};
+use crate::app::{StartError, legacy};
 use crate::config::{Loaded, Origin};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +20,10 @@ pub(super) fn run(action: Action, globals: &Globals) -> Result<()> {
     let loaded = globals.load()?;
     match action {
         Action::Check => {
+            let verifiers = legacy::verifiers(&loaded.settings).map_err(StartError::from)?;
+            for (about, what, mend) in legacy::warnings(&verifiers) {
+                note(format_args!("{} {about}: {what}; {mend}", Style::stderr().yellow("warning:")));
+            }
             let read = loaded.file.as_ref().map_or("no file".into(), |path| path.display().to_string());
             note(format_args!("{} {read} and the environment hold together", Style::stderr().green("ok:")));
         }

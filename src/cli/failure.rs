@@ -119,6 +119,7 @@ impl From<StartError> for Failure {
             | StartError::MasterKeyFile { .. }
             | StartError::NoTestDatabase
             | StartError::TestDatabase
+            | StartError::Legacy(_)
             | StartError::BootstrapUnreadable { .. }
             | StartError::Bootstrap { .. } => true,
             StartError::Replica(_) | StartError::Store(_) | StartError::UseCase(_) => false,

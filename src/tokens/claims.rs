@@ -17,7 +17,7 @@ use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
 
 /// The end of the calendar, 9999-12-31T23:59:59Z: a later `NumericDate` means nothing.
-const LATEST: u64 = 253_402_300_799;
+pub(super) const LATEST: u64 = 253_402_300_799;
 
 /// What an access token says. Times are whole seconds on the wire; fractions are dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +68,19 @@ impl ExtraClaims {
 
 impl<'de> Deserialize<'de> for ExtraClaims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        UniqueMembers::deserialize(deserializer).map(|UniqueMembers(claims)| Self(claims))
+    }
+}
+
+/// A JSON object that has no member twice.
+pub(super) struct UniqueMembers(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for UniqueMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Once;
 
         impl<'de> Visitor<'de> for Once {
-            type Value = ExtraClaims;
+            type Value = UniqueMembers;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("claims, none of them twice")
@@ -84,7 +93,7 @@ impl<'de> Deserialize<'de> for ExtraClaims {
                         return Err(de::Error::custom("a claim is there twice"));
                     }
                 }
-                Ok(ExtraClaims(claims))
+                Ok(UniqueMembers(claims))
             }
         }
 

@@ -5,6 +5,7 @@
 //! active is introspection's.
 
 pub mod claims;
+pub mod legacy;
 pub mod mint;
 pub mod refresh;
 #[cfg(test)]

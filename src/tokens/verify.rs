@@ -74,7 +74,7 @@ struct Header {
 }
 
 /// True where the member is there at all, whatever its value.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
@@ -160,7 +160,7 @@ fn decode(segment: &str) -> Result<Vec<u8>, TokenFault> {
 }
 
 /// RFC 9068 section 2.1, with or without the `application/` that RFC 7515 section 4.1.9 lets out.
-fn is_access_token_type(typ: &str) -> bool {
+pub(super) fn is_access_token_type(typ: &str) -> bool {
     typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Finding;
+use crate::app::legacy;
 use crate::config::{Loaded, Origin, Settings, show_duration};
+use crate::domain::sources::{Clock as _, SystemClock};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -15,6 +17,7 @@ pub(super) fn unsafe_ones(loaded: &Loaded) -> Vec<Finding> {
     lifetimes(&loaded.settings, &mut findings);
     passwords(&loaded.settings, &mut findings);
     secrets(loaded, &mut findings);
+    legacy_issuers(&loaded.settings, &mut findings);
     if findings.is_empty() {
         findings.push(Finding::ok("settings", "nothing unsafe in them"));
     }
@@ -158,17 +161,20 @@ fn passwords(settings: &Settings, findings: &mut Vec<Finding>) {
 }
 
 fn secrets(loaded: &Loaded, findings: &mut Vec<Finding>) {
-    let in_file = |key: &str| {
-        loaded.effective.iter().any(|e| e.key == key && e.value.is_some() && matches!(e.origin, Origin::File(_)))
-    };
-    for key in ["keys.master_key", "bootstrap.admin_secret"] {
-        if in_file(key) {
-            findings.push(Finding::warn(
-                key,
-                "the secret stands in the configuration file, which travels in backups and repositories",
-                "give it in the environment, or let Latchkey keep it in keys.directory",
-            ));
-        }
+    let in_file = loaded.effective.iter().filter(|e| e.value.is_some() && matches!(e.origin, Origin::File(_)));
+    for key in in_file.map(|e| e.key.as_str()) {
+        let mend = match key {
+            "keys.master_key" | "bootstrap.admin_secret" => {
+                "give it in the environment, or let Latchkey keep it in keys.directory"
+            }
+            key if key.starts_with("legacy_issuers[") && key.ends_with("].secret") => "put it into a secret_file",
+            _ => continue,
+        };
+        findings.push(Finding::warn(
+            key,
+            "the secret stands in the configuration file, which travels in backups and repositories",
+            mend,
+        ));
     }
     if !loaded.settings.keys.previous_master_keys.is_empty() {
         findings.push(Finding::warn(
@@ -176,6 +182,24 @@ fn secrets(loaded: &Loaded, findings: &mut Vec<Finding>) {
             "an older master key is still taken",
             "run `latchkey key rotate-master`, then remove it",
         ));
+    }
+}
+
+fn legacy_issuers(settings: &Settings, findings: &mut Vec<Finding>) {
+    match legacy::verifiers(settings) {
+        Err(error) => findings.push(Finding::fail("legacy_issuers", error.to_string(), "")),
+        Ok(verifiers) => {
+            findings.extend(
+                legacy::warnings(&verifiers).into_iter().map(|(about, what, mend)| Finding::warn(about, what, mend)),
+            );
+        }
+    }
+    for (index, issuer) in settings.legacy_issuers.iter().enumerate() {
+        if issuer.cut_off <= SystemClock.now() {
+            let what =
+                format!("{} has passed: none of the tokens of {} is taken", issuer.cut_off.rfc3339(), issuer.name);
+            findings.push(Finding::warn(format!("legacy_issuers[{index}].cut_off"), what, "remove the issuer"));
+        }
     }
 }
 
@@ -208,5 +232,25 @@ mod tests {
             |verdict| findings.iter().filter(|f| f.verdict == verdict).map(|f| f.about.as_str()).collect::<Vec<_>>();
         assert_eq!(about(Verdict::Fail), ["server.trusted_proxies"]);
         assert_eq!(about(Verdict::Warn), ["tokens.access_ttl", "passwords.memory"]);
+    }
+
+    #[test]
+    fn a_weak_secret_and_a_cut_off_that_has_passed_are_warnings_and_a_missing_key_is_a_failure() {
+        let issuers = |key: &str, cut_off: &str| {
+            let issuer = format!(
+                r#"[{{"name": "old", "algorithms": ["HS256"], {key}, "user_claim": "sub", "clients": ["web"],
+                     "cut_off": "{cut_off}"}}]"#
+            );
+            diagnose(&[("LATCHKEY__LEGACY_ISSUERS", &issuer)])
+        };
+        let (future, past) = ("2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z");
+        let strong = format!(r#""secret": "{}""#, "s".repeat(32));
+        assert_eq!(issuers(&strong, future)[0].verdict, Verdict::Ok);
+        let weak = issuers(r#""secret": "hunter2""#, future);
+        assert_eq!((weak[0].verdict, weak[0].about.as_str()), (Verdict::Warn, "legacy_issuers[0]"));
+        assert!(weak[0].what.contains("has 7 bytes, and HS256 wants 32"), "{weak:?}");
+        let over = issuers(&strong, past);
+        assert_eq!((over[0].verdict, over[0].about.as_str()), (Verdict::Warn, "legacy_issuers[0].cut_off"));
+        assert_eq!(issuers(r#""secret_file": "/nonexistent""#, future)[0].verdict, Verdict::Fail);
     }
 }
