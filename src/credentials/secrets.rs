@@ -135,6 +135,15 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Counts a refused legacy token, and answers whether to write it to the audit trail: one kind of refusal of one token
+    /// is told once in a while, and of one issuer's tokens no more than an operator would read.
+    pub fn legacy_refusal_is_news(&self, issuer: &str, hash: &[u8; 32], cause: &str) -> bool {
+        self.throttle.count(self.throttle.legacy_token(hash, cause))
+            && self.throttle.count(self.throttle.legacy_issuer(issuer))
+    }
+}
+
 /// Checks of chosen secrets that succeeded: keyed hashes of stored hash and secret. A secret that was replaced or has
 /// ended is not looked up any more, so nothing needs to be taken out; the oldest leaves where there are too many.
 pub(super) struct CheckedSecrets {

@@ -32,6 +32,10 @@ const ADDRESS_DELAY: Duration = Duration::from_secs(30);
 /// The wait of a client: all its users share it, so it does not double.
 const CLIENT_DELAY: Duration = Duration::from_secs(1);
 
+/// How often a refusal of a legacy token is written to the audit trail. Nothing waits for it.
+const NEWS_OF_A_TOKEN: Rule = Rule { free: 1, longest_delay: Duration::ZERO };
+const NEWS_OF_AN_ISSUER: Rule = Rule { free: 100, longest_delay: Duration::ZERO };
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Account,
@@ -43,6 +47,10 @@ enum Kind {
     ClientSecret,
     /// Failed client authentications of all kinds from one address: counted to bound the audit trail.
     ClientFailures,
+    /// Refusals of one kind of one legacy token, counted for the same end.
+    LegacyToken,
+    /// Refusals of all tokens of one legacy issuer.
+    LegacyIssuer,
 }
 
 /// Whose failures are counted. Holds no name: names are hashed under a key of this process.
@@ -120,6 +128,16 @@ impl Throttle {
         self.subject(Kind::ClientFailures, &[&network(address)])
     }
 
+    /// Refusals of one kind of one legacy token.
+    pub fn legacy_token(&self, hash: &[u8; 32], cause: &str) -> Subject {
+        self.subject(Kind::LegacyToken, &[hash, cause.as_bytes()])
+    }
+
+    /// Refusals of all tokens of one legacy issuer.
+    pub fn legacy_issuer(&self, name: &str) -> Subject {
+        self.subject(Kind::LegacyIssuer, &[name.as_bytes()])
+    }
+
     fn subject(&self, kind: Kind, parts: &[&[u8]]) -> Subject {
         let mut digest = [0; 16];
         digest.copy_from_slice(&keyed_hash(&self.key, parts)[..16]);
@@ -131,6 +149,8 @@ impl Throttle {
             Kind::Account | Kind::KnownAddress => self.account,
             Kind::Address | Kind::ClientSecret | Kind::ClientFailures => self.address,
             Kind::Client => self.client,
+            Kind::LegacyToken => NEWS_OF_A_TOKEN,
+            Kind::LegacyIssuer => NEWS_OF_AN_ISSUER,
         }
     }
 

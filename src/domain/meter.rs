@@ -21,6 +21,14 @@ pub enum Count {
     RefreshHealed,
     RefreshRefused(Reason),
     RetryPattern,
+    /// A legacy token opened its session.
+    LegacyExchanged,
+    /// The same again: a lost answer.
+    LegacyRetried {
+        late: bool,
+    },
+    LegacyReplayed,
+    LegacyRefused(Reason),
     LoginFailed,
     LoginThrottled,
     ClientAuthFailed,

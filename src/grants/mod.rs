@@ -4,6 +4,7 @@
 //! Is the grant known? Who is the client? May it use the grant? What does the request ask for, and may the client have
 //! it? Then the grant authorises, and the pipeline issues: no grant can forget a phase.
 
+mod begin;
 mod client_credentials;
 mod issue;
 mod password;

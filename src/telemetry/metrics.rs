@@ -69,6 +69,8 @@ pub struct Metrics {
     refreshes: Family<ByOutcome, Counter>,
     refresh_refusals: Family<ByReason, Counter>,
     retry_patterns: Counter,
+    legacy_tokens: Family<ByOutcome, Counter>,
+    legacy_refusals: Family<ByReason, Counter>,
     login_failures: Family<ByReason, Counter>,
     client_auth_failures: Counter,
     password_queue_full: Counter,
@@ -103,6 +105,8 @@ impl Metrics {
             refreshes: Family::default(),
             refresh_refusals: Family::default(),
             retry_patterns: Counter::default(),
+            legacy_tokens: Family::default(),
+            legacy_refusals: Family::default(),
             login_failures: Family::default(),
             client_auth_failures: Counter::default(),
             password_queue_full: Counter::default(),
@@ -134,6 +138,10 @@ impl Metrics {
         registry.register("refresh_refusals", help, self.refresh_refusals.clone());
         let help = "Sessions whose retries looked like two parties sharing a token";
         registry.register("refresh_retry_patterns", help, self.retry_patterns.clone());
+        let help = "Presented tokens of legacy issuers: retried ones are benign, replayed ones are thefts";
+        registry.register("legacy_tokens", help, self.legacy_tokens.clone());
+        let help = "Refused tokens of legacy issuers, by the reason that the client was told";
+        registry.register("legacy_refusals", help, self.legacy_refusals.clone());
         registry.register("login_failures", "Failed or throttled logins", self.login_failures.clone());
         let help = "Clients that did not prove who they are";
         registry.register("client_auth_failures", help, self.client_auth_failures.clone());
@@ -162,6 +170,10 @@ impl Metrics {
         }
         for reason in Reason::ALL {
             drop(self.refresh_refusals.get_or_create(&ByReason { reason: reason.as_str() }));
+            drop(self.legacy_refusals.get_or_create(&ByReason { reason: reason.as_str() }));
+        }
+        for outcome in ["exchanged", "retried", "retried_late", "replayed"] {
+            drop(self.legacy_tokens.get_or_create(&ByOutcome { outcome }));
         }
         for reason in ["wrong", "throttled"] {
             drop(self.login_failures.get_or_create(&ByReason { reason }));
@@ -203,6 +215,7 @@ impl Metrics {
 impl Meter for Metrics {
     fn count(&self, what: Count) {
         let refresh = |outcome| self.refreshes.get_or_create(&ByOutcome { outcome }).inc();
+        let legacy = |outcome| self.legacy_tokens.get_or_create(&ByOutcome { outcome }).inc();
         let introspection = |outcome| self.introspections.get_or_create(&ByOutcome { outcome }).inc();
         match what {
             Count::TokenIssued(grant) => self.issued.get_or_create(&ByGrant { grant_type: grant.as_str() }).inc(),
@@ -218,6 +231,13 @@ impl Meter for Metrics {
                 self.refresh_refusals.get_or_create(&ByReason { reason: reason.as_str() }).inc()
             }
             Count::RetryPattern => self.retry_patterns.inc(),
+            Count::LegacyExchanged => legacy("exchanged"),
+            Count::LegacyRetried { late: false } => legacy("retried"),
+            Count::LegacyRetried { late: true } => legacy("retried_late"),
+            Count::LegacyReplayed => legacy("replayed"),
+            Count::LegacyRefused(reason) => {
+                self.legacy_refusals.get_or_create(&ByReason { reason: reason.as_str() }).inc()
+            }
             Count::LoginFailed => self.login_failures.get_or_create(&ByReason { reason: "wrong" }).inc(),
             Count::LoginThrottled => self.login_failures.get_or_create(&ByReason { reason: "throttled" }).inc(),
             Count::ClientAuthFailed => self.client_auth_failures.inc(),

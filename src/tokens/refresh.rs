@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 use crate::domain::ids::{ClientId, SessionId};
 use crate::domain::secret::{Secret32, SecretText, same};
 use crate::domain::session::{Chain, ChainKeys as _, Presented, RetrySeen, Successor};
-use crate::domain::sources::{Entropy, random};
 use crate::domain::time::Timestamp;
 use crate::keys::Snapshot;
 
@@ -41,10 +40,10 @@ pub fn looks_like_refresh_token(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// The first secret of a session, under the current version of the keys; `None` before the first start's plan made one.
-pub fn first(entropy: &dyn Entropy, keys: &Snapshot, session: SessionId) -> Option<Successor> {
+/// The first refresh token of a session, under the current version of the keys; `None` before the first start's plan made
+/// one.
+pub fn first(keys: &Snapshot, session: SessionId, secret: Secret32) -> Option<Successor> {
     let key_version = keys.current_version();
-    let secret = Secret32::new(random(entropy));
     let known = keys.refresh_tag(key_version, &[]).is_some();
     known.then_some(Successor { session, generation: 0, secret, key_version })
 }
@@ -115,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::sources::SystemEntropy;
+    use crate::domain::sources::{SystemEntropy, random};
     use crate::keys::plan::Request;
     use crate::keys::testing::{START, carry_out, masters, snapshot, table};
 
@@ -124,7 +123,8 @@ mod tests {
     }
 
     fn text(keys: &Snapshot) -> (Successor, String) {
-        let first = first(&SystemEntropy, keys, SessionId::from_bytes([5; 16])).unwrap();
+        let secret = Secret32::new(random(&SystemEntropy));
+        let first = first(keys, SessionId::from_bytes([5; 16]), secret).unwrap();
         let text = encode(keys, &first).unwrap().expose().to_owned();
         (first, text)
     }
@@ -185,7 +185,8 @@ mod tests {
         ] {
             assert_eq!(parse(&keys, &odd, &client()).unwrap_err(), RefreshFault::Malformed, "{odd}");
         }
-        assert!(first(&SystemEntropy, &crate::keys::Keyring::empty().load(), SessionId::from_bytes([0; 16])).is_none());
+        let no_keys = crate::keys::Keyring::empty().load();
+        assert!(first(&no_keys, SessionId::from_bytes([0; 16]), Secret32::new([0; 32])).is_none());
     }
 
     proptest! {

@@ -18,6 +18,7 @@ mod escalation;
 mod exchange;
 mod introspection;
 mod keys;
+mod legacy;
 mod logs;
 mod moving;
 mod refresh;

@@ -2,15 +2,18 @@
 //!
 //! Whose the subject token is decides what comes of it. A client that brings back its own access token gets its
 //! successor ([`renewal`]); one that was called with somebody else's gets a narrower one, to call on for the user
-//! ([`delegation`]). Nothing is ever widened, and whoever authenticates as the client is the actor.
+//! ([`delegation`]). Nothing is ever widened, and whoever authenticates as the client is the actor. A token of another
+//! system is taken once, for a session ([`legacy`]).
 
 mod delegation;
+mod legacy;
 mod renewal;
 
 use std::fmt;
 
 use super::issue::Permit;
 use super::{Asked, missing};
+use crate::domain::client::GrantType;
 use crate::domain::error::{Code, OAuthError, Reason};
 use crate::domain::secret::SecretText;
 
@@ -21,15 +24,18 @@ pub enum TokenType {
     AccessToken,
     /// A JWT of somebody's.
     Jwt,
+    /// What a legacy token may be exchanged for, beside the access token that every answer has.
+    RefreshToken,
 }
 
 impl TokenType {
-    const ALL: [Self; 2] = [Self::AccessToken, Self::Jwt];
+    const ALL: [Self; 3] = [Self::AccessToken, Self::Jwt, Self::RefreshToken];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
             Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+            Self::RefreshToken => "urn:ietf:params:oauth:token-type:refresh_token",
         }
     }
 
@@ -70,12 +76,28 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         let text = "actor_token is not taken: the client that authenticates is the actor; leave it out";
         return Err(OAuthError::new(Code::InvalidRequest, text));
     }
-    if let Some(wanted) = &parameters.requested_token_type {
-        known_type("requested_token_type", wanted)?;
+    let wanted = match &parameters.requested_token_type {
+        Some(wanted) => Some(known_type("requested_token_type", wanted)?),
+        None => None,
+    };
+    let subject_type = known_type("subject_token_type", subject_type)?;
+    if wanted == Some(TokenType::RefreshToken)
+        && (subject_type != TokenType::Jwt || !asked.client.may_use(GrantType::RefreshToken))
+    {
+        let text =
+            "a refresh token is given for a token of a legacy issuer, to a client that has the grant refresh_token";
+        return Err(OAuthError::new(Code::InvalidRequest, text));
     }
-    match known_type("subject_token_type", subject_type)? {
+    match subject_type {
         TokenType::AccessToken => own(asked, subject_token).await,
-        TokenType::Jwt => Err(OAuthError::new(Code::InvalidRequest, "tokens of other issuers are not taken here")),
+        TokenType::Jwt => {
+            let wish = asked.wish.clone().naming(&parameters.audience);
+            legacy::authorise(asked, &wish, subject_token).await
+        }
+        TokenType::RefreshToken => {
+            let text = "a refresh token is not exchanged; bring it with the grant type refresh_token";
+            Err(OAuthError::new(Code::InvalidRequest, text))
+        }
     }
 }
 

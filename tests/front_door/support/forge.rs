@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
-use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
+use p256::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use serde_json::{Value, json};
 
 /// An ES256 key that somebody else holds as well.
@@ -24,6 +24,10 @@ impl SigningKeyAbroad {
 
     pub fn pem(&self) -> String {
         self.key.to_pkcs8_pem(LineEnding::LF).unwrap().to_string()
+    }
+
+    pub fn public_pem(&self) -> String {
+        self.key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap()
     }
 
     /// A compact JWS over any header and payload.

@@ -169,6 +169,17 @@ impl Server {
         self.token(client, &form).await
     }
 
+    /// Exchanges a token of another system.
+    pub async fn redeem(&self, client: &Registered, token: &str, more: &[(&str, &str)]) -> Reply {
+        let mut form = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ];
+        form.extend_from_slice(more);
+        self.token(client, &form).await
+    }
+
     pub async fn introspect(&self, client: &Registered, token: &str) -> Reply {
         self.form("/oauth2/introspect", Some((&client.id, &client.secret)), &[("token", token)]).await
     }

@@ -1,0 +1,91 @@
+//! The session that a login begins: what it lasts, and whether it can be renewed.
+
+use super::Asked;
+use super::issue::Ready;
+use crate::domain::client::GrantType;
+use crate::domain::error::OAuthError;
+use crate::domain::ids::{SessionId, Sub};
+use crate::domain::scope::Scope;
+use crate::domain::secret::{Secret32, SecretText};
+use crate::domain::session::{Chain, Session};
+use crate::domain::sources::random;
+use crate::domain::time::Timestamp;
+use crate::tokens::refresh;
+
+/// What is to begin.
+pub(super) struct Beginning {
+    pub id: SessionId,
+    /// The first refresh secret.
+    pub secret: Secret32,
+    pub sub: Sub,
+    pub scope: Scope,
+    pub audience: Vec<String>,
+    /// When the user logged in: now, unless the login was made elsewhere.
+    pub started_at: Timestamp,
+    /// The end that the session has been promised at the latest, beside its policy's.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl Beginning {
+    /// A login that has just been made.
+    pub fn now(asked: &Asked<'_>, ready: &Ready, sub: Sub, scope: Scope, audience: Vec<String>) -> Self {
+        let entropy = &*asked.ctx.entropy;
+        Self {
+            id: SessionId::generate(entropy),
+            secret: Secret32::new(random(entropy)),
+            sub,
+            scope,
+            audience,
+            started_at: ready.now,
+            ends_at: None,
+        }
+    }
+
+    /// The session, and the refresh token where there is one.
+    ///
+    /// Every login of a user is a session, so that it can be listed and ended. A client without the grant
+    /// `refresh_token` gets one that lasts as long as its only access token, or, where it may exchange that for another
+    /// one, as long as it does so in time.
+    ///
+    /// # Errors
+    /// The refresh keys must be recorded to live longer first, and the database does not answer.
+    pub async fn session(self, asked: &Asked<'_>, ready: &Ready) -> Result<(Session, Option<SecretText>), OAuthError> {
+        let Asked { ctx, client, .. } = asked;
+        let now = ready.now;
+        let policy = ctx.policy.of(client);
+        let limit = self.started_at.plus(policy.refresh_absolute).min(self.ends_at.unwrap_or(Timestamp::MAX));
+        let (idle, absolute, chain, token) = if client.may_use(GrantType::RefreshToken) {
+            let (chain, token) = self.chain(asked, now).await?;
+            (now.plus(policy.refresh_idle), limit, Some(chain), Some(token))
+        } else if client.may_use(GrantType::TokenExchange) {
+            (ready.expires_at().plus(policy.exchange_leeway), limit, None, None)
+        } else {
+            (ready.expires_at(), ready.expires_at(), None, None)
+        };
+        let session = Session {
+            id: self.id,
+            client_id: client.client_id.clone(),
+            sub: self.sub,
+            scope: self.scope,
+            audience: self.audience,
+            auth_time: self.started_at,
+            started_at: self.started_at,
+            last_used_at: now,
+            idle_expires_at: idle.min(absolute),
+            absolute_expires_at: absolute,
+            chain,
+            ended: None,
+        };
+        Ok((session, token))
+    }
+
+    async fn chain(&self, asked: &Asked<'_>, now: Timestamp) -> Result<(Chain, SecretText), OAuthError> {
+        let ctx = asked.ctx;
+        let policy = ctx.policy.of(&asked.client);
+        // The refresh keys are kept as long as the longest session that may hold a token of theirs: recorded before it is.
+        let keys = ctx.replica.ensure_absolute(policy.refresh_absolute).await?;
+        let first = refresh::first(&keys, self.id, self.secret.clone())
+            .ok_or_else(|| OAuthError::internal("there is no active version of the refresh keys"))?;
+        Ok((refresh::chain_of(&first, now), refresh::encode(&keys, &first).map_err(OAuthError::internal)?))
+    }
+}
