@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+#[path = "cli/import.rs"]
+mod import;
+
 /// The program in a directory of its own, with an environment of nothing but what is given.
 fn latchkey(place: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod doctor;
 mod failure;
+mod import;
 mod input;
 mod key;
 mod offline;

@@ -8,13 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::Globals;
 use super::failure::{Failure, Result};
+use super::import::{self, Import};
 use super::input;
 use super::output::note;
 use super::remote::{Remote, RemoteArgs, granting, print_list, print_object};
 use crate::domain::ids::SUB_PREFIX;
 
 const READ: &str = "admin:users:read";
-const WRITE: &str = "admin:users";
+pub(super) const WRITE: &str = "admin:users";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
@@ -70,6 +71,8 @@ pub(super) enum Action {
         #[command(flatten)]
         remote: RemoteArgs,
     },
+    /// Bring users of another system in, from a file; who is there already is left alone
+    Import(Import),
     /// End every session of a user
     Logout {
         /// The sub, or the username
@@ -118,7 +121,7 @@ fn parse_attribute(text: &str) -> std::result::Result<(String, Value), String> {
 }
 
 /// Puts a value at a dotted path: `plan.name` is the member `name` of the object `plan`.
-fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
+pub(super) fn put(object: &mut Map<String, Value>, path: &str, value: Value) {
     let Some((outer, rest)) = path.split_once('.') else {
         object.insert(path.to_owned(), value);
         return;
@@ -215,6 +218,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             server.change(Method::PUT, &["users", &sub, "password"], Some(&body)).await?;
             note(format_args!("{user} has a new password, and every session has ended"));
         }
+        Action::Import(import) => import::run(import, globals).await?,
         Action::Logout { user, remote } => {
             let server = connect(&remote, WRITE).await?;
             let sub = sub_of(&server, &user).await?;

@@ -10,12 +10,14 @@ use crate::cli::failure::Failure;
 pub struct Refused {
     /// The `error` on the wire; empty where the server did not answer as Latchkey does.
     pub code: String,
+    /// Seconds after which the server says it is worth trying again.
+    pub retry_after: Option<u64>,
     pub failure: Failure,
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { code: String::new(), failure }
+        Self { code: String::new(), retry_after: None, failure }
     }
 }
 
@@ -89,7 +91,8 @@ async fn refused(answer: Response, url: &str) -> Refused {
         Some(hint) => failure.hint(hint),
         None => failure,
     };
-    Refused { code: error.to_owned(), failure }
+    let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
+    Refused { code: error.to_owned(), retry_after, failure }
 }
 
 fn hint(status: StatusCode, error: &str, retry_after: Option<&str>) -> Option<String> {

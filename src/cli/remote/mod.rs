@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
 use reqwest::{Method, Url};
 use serde_json::Value;
 
@@ -25,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every right there is.
 const FULL: &str = "admin";
+
+/// How many seconds long work waits for a busy server, all together.
+const LONGEST_WAITING: u64 = 120;
 
 /// The largest page the admin API gives.
 const PAGE: usize = 1000;
@@ -65,6 +69,8 @@ pub struct Remote {
     client_id: String,
     secret: SecretText,
     token: SecretText,
+    /// The scope that the token was asked for with.
+    carried: String,
 }
 
 impl Remote {
@@ -89,12 +95,12 @@ impl Remote {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(Failure::failed)?;
-        let mut remote = Self { http, server, client_id, secret, token: SecretText::default() };
-        remote.token = remote.token(scope).await?;
+        let mut remote = Self { http, server, client_id, secret, token: SecretText::default(), carried: String::new() };
+        remote.renew(scope, scope).await?;
         Ok(remote)
     }
 
-    async fn token(&self, scope: &str) -> Result<SecretText> {
+    async fn token(&self, scope: &str) -> std::result::Result<SecretText, Refused> {
         let url = format!("{}/oauth2/token", self.server);
         let request = self
             .http
@@ -104,7 +110,7 @@ impl Remote {
         let answer = answer::read(request, &url).await?;
         let token = answer.get("access_token").and_then(Value::as_str);
         token.map(SecretText::new).ok_or_else(|| {
-            Failure::because(format_args!("{url} gave no access_token")).hint("is --server a Latchkey server?")
+            Failure::because(format_args!("{url} gave no access_token")).hint("is --server a Latchkey server?").into()
         })
     }
 
@@ -127,6 +133,60 @@ impl Remote {
             // Who is no full administrator learns what was missing, not that there is no more to be had.
             Err(_) => Err(refused.failure),
         }
+    }
+
+    /// Posts JSON lines in the course of long work, and answers what came back: gets another token when the one at hand
+    /// has run out or does not carry what this call hands out, and waits where the server asks for it.
+    ///
+    /// `scopes` are the one that would do for everything, and the one to make do with where the client may not have it:
+    /// the server then refuses what is beyond it, and takes the rest.
+    ///
+    /// # Errors
+    /// Those of [`Remote::call`].
+    pub async fn send_lines(
+        &mut self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        lines: String,
+        scopes: [&str; 2],
+    ) -> Result<Value> {
+        let mut url = self.url(segments)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let mut waits = 0;
+        let mut renewals = 0;
+        let [whole, narrow] = scopes;
+        if self.carried != whole {
+            self.renew(whole, narrow).await?;
+        }
+        loop {
+            let request = self.http.post(url.clone()).bearer_auth(self.token.expose());
+            let request = request.header("content-type", "application/x-ndjson").body(lines.clone());
+            let refused = match answer::read(request, url.as_str()).await {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => refused,
+            };
+            match (refused.code.as_str(), refused.retry_after) {
+                ("invalid_token", _) if renewals == 0 => {
+                    renewals += 1;
+                    self.renew(whole, narrow).await?;
+                }
+                (_, Some(seconds)) if waits < LONGEST_WAITING => {
+                    let pause = seconds.clamp(1, 30);
+                    waits += pause;
+                    tokio::time::sleep(Duration::from_secs(pause)).await;
+                }
+                _ => return Err(refused.failure),
+            }
+        }
+    }
+
+    async fn renew(&mut self, whole: &str, narrow: &str) -> Result<()> {
+        self.token = match self.token(whole).await {
+            Err(refused) if refused.code == "invalid_scope" && whole != narrow => self.token(narrow).await?,
+            token => token?,
+        };
+        whole.clone_into(&mut self.carried);
+        Ok(())
     }
 
     /// Calls `/admin/v1` followed by the segments, each of which is encoded. `Null` where the answer has no body.
