@@ -91,7 +91,7 @@ fn describe(claims: &AccessClaims) -> ActiveToken {
 }
 
 async fn active_refresh_token(ctx: &Context, caller: &Client, text: &str) -> Result<Option<ActiveToken>, OAuthError> {
-    let Ok(presented) = refresh::parse(&ctx.replica.keys(), text, &caller.client_id) else {
+    let Some(presented) = ctx.replica.presented(text, &caller.client_id).await? else {
         return Ok(None);
     };
     let Some(session) = ctx.store.session(presented.session).await? else {

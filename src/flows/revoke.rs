@@ -70,8 +70,7 @@ async fn revoke_access_token(
 }
 
 async fn revoke_refresh_token(ctx: &Context, caller: &ClientId, actor: Actor, text: &str) -> Result<(), OAuthError> {
-    let keys = ctx.replica.keys();
-    let Ok(presented) = refresh::parse(&keys, text, caller) else {
+    let Some(presented) = ctx.replica.presented(text, caller).await? else {
         return Ok(());
     };
     let Some(session) = ctx.store.session(presented.session).await? else {
@@ -81,7 +80,7 @@ async fn revoke_refresh_token(ctx: &Context, caller: &ClientId, actor: Actor, te
         return Err(anothers_token());
     }
     // The tag of a compromised version proves nothing: whoever holds the lost key could end anyone's session.
-    if ChainKeys::is_compromised(&*keys, presented.key_version) && !is_current(&session, &presented) {
+    if ChainKeys::is_compromised(&*ctx.replica.keys(), presented.key_version) && !is_current(&session, &presented) {
         return Ok(());
     }
     let audit = ctx

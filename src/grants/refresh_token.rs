@@ -12,12 +12,9 @@ use crate::domain::audit::{Actor, AuditType};
 use crate::domain::client::Client;
 use crate::domain::error::{Code, OAuthError, Reason};
 use crate::domain::meter::Count;
-use crate::domain::session::{ChainKeys as _, Outcome, Presented, Session, Successor};
+use crate::domain::session::{Outcome, Presented, Session, Successor};
 use crate::storage::{Refresh, Refreshed};
-use crate::tokens::refresh::{self, RefreshFault};
-
-/// How many versions of the refresh keys this node may be behind the one that made a token.
-const VERSIONS_BEHIND: u8 = 4;
+use crate::tokens::refresh;
 
 /// # Errors
 /// `invalid_grant` with the reason; `invalid_scope` or `invalid_target` for more than the session has; 503.
@@ -99,20 +96,8 @@ pub(super) async fn client_disabled(
 /// The authentic token of the request. One that is garbled, cut off or forged ends here, before any database.
 async fn presented(ctx: &Context, client: &Client, request: &TokenRequest) -> Result<Presented, OAuthError> {
     let text = request.refresh_token.as_ref().ok_or_else(|| missing("refresh_token"))?.expose();
-    let keys = ctx.replica.keys();
-    let fault = match refresh::parse(&keys, text, &client.client_id) {
-        Ok(presented) => return Ok(presented),
-        Err(fault) => fault,
-    };
-    // Another node may have made a newer version of the keys a moment ago. Only the next few are looked for, so that a
-    // token that is noise does not reach the database.
-    if let RefreshFault::UnknownVersion(version) = fault
-        && (1..=VERSIONS_BEHIND).contains(&version.wrapping_sub(keys.current_version()))
-    {
-        ctx.replica.look_again().await?;
-        if let Ok(presented) = refresh::parse(&ctx.replica.keys(), text, &client.client_id) {
-            return Ok(presented);
-        }
+    if let Some(presented) = ctx.replica.presented(text, &client.client_id).await? {
+        return Ok(presented);
     }
     let refused = refuse(ctx, Reason::UnknownSession);
     // Whoever has neither a secret nor an authentic token gets no word for programs.

@@ -22,11 +22,16 @@ use crate::domain::client::Client;
 use crate::domain::error::OAuthError;
 use crate::domain::ids::ClientId;
 use crate::domain::key::{Alg, RefreshKey, RefreshKeyState};
+use crate::domain::session::{ChainKeys as _, Presented};
 use crate::domain::sources::Clock;
 use crate::keys::KeyError;
 use crate::keys::keyring::{Keyring, Snapshot};
 use crate::keys::seal::MasterKeys;
 use crate::storage::{Raise, Store, StoreError};
+use crate::tokens::refresh::{self, RefreshFault};
+
+/// How many versions of the refresh keys this node may be behind the one that made a token.
+const VERSIONS_BEHIND: u8 = 4;
 
 /// Why memory could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +168,26 @@ impl Replica {
             return Ok(());
         }
         self.catch_up_since(self.uptime_millis()).await
+    }
+
+    /// Reads the refresh token that `client_id` presents; `None` where it is not one, or not authentic. Another node may
+    /// have made a newer version of the keys a moment ago. Only the next few are looked for, so that a token that is noise
+    /// does not reach the database.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn presented(&self, text: &str, client_id: &ClientId) -> Result<Option<Presented>> {
+        let keys = self.keys();
+        match refresh::parse(&keys, text, client_id) {
+            Ok(presented) => Ok(Some(presented)),
+            Err(RefreshFault::UnknownVersion(version))
+                if (1..=VERSIONS_BEHIND).contains(&version.wrapping_sub(keys.current_version())) =>
+            {
+                self.look_again().await?;
+                Ok(refresh::parse(&self.keys(), text, client_id).ok())
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// One catch-up, whatever the age of the last: what the polling job calls.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Server, on_each_database};
+use crate::support::{Database, Server, on_each_database};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -253,5 +253,25 @@ fn an_answer_says_when_to_renew_and_when_the_session_ends() {
 
         let own = server.token(&app, &[("grant_type", "client_credentials")]).await;
         assert!(own.body.get("refresh_in").is_none() && own.body.get("session_expires_at").is_none(), "{}", own.text);
+    });
+}
+
+#[test]
+fn a_node_that_has_not_met_the_newest_refresh_keys_looks_for_them() {
+    on_each_database(async |mut server: Server| {
+        if matches!(server.database(), Database::Sqlite(_)) {
+            return;
+        }
+        let app = server.web_app().await;
+        let (mut asked_at, mut revoked_at) = (server.another_node().await, server.another_node().await);
+        server.admin_post("/admin/v1/keys/rotate", json!({ "alg": "refresh", "mode": "now" })).await.is(200);
+        // The clocks of the other nodes stand still: they have no reason to look again but the tokens themselves.
+        let (asked, revoked) = (server.login(&app).await.refresh(), server.login(&app).await.refresh());
+        assert!(asked_at.is_active(&app, &asked).await);
+        revoked_at.revoke(&app, &revoked).await.is(200);
+        server.refresh(&app, &revoked).await.is_refused("revoked");
+        asked_at.halt().await;
+        revoked_at.halt().await;
+        server.halt().await;
     });
 }

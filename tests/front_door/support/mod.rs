@@ -104,6 +104,14 @@ impl Server {
         Self::run(database, keys, settings, clock, Some(meter)).await
     }
 
+    /// Another node of the same service, with a clock of its own that began with the same time. Not on SQLite, which has one.
+    pub async fn another_node(&self) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(self.clock.now()));
+        clock.advance(Duration::from_secs(1));
+        let (database, keys) = (Arc::clone(&self.database), Arc::clone(&self.keys));
+        Self::run(database, keys, self.settings.clone(), clock, None).await
+    }
+
     async fn run(
         database: Arc<Database>,
         keys: Arc<tempfile::TempDir>,
