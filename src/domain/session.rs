@@ -131,6 +131,11 @@ impl Session {
         self.idle_expires_at.min(absolute_end(self, policy))
     }
 
+    /// Its absolute limit under the client's present policy.
+    pub fn absolute_under(&self, policy: &TokenPolicy) -> Timestamp {
+        absolute_end(self, policy)
+    }
+
     /// Ends it, unless it has ended already.
     pub fn end(&mut self, now: Timestamp, reason: EndReason) -> bool {
         let first = self.ended.is_none();

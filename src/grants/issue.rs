@@ -152,6 +152,8 @@ pub(super) async fn issue(ctx: &Context, client: &Client, permit: Permit) -> Res
     let access_token = mint(slot, &claims).map_err(OAuthError::internal)?;
     Ok(TokenResponse {
         access_token,
+        sub: claims.sub,
+        issued_at: iat,
         issued_token_type: permit.issued_token_type,
         expires_in: ttl.as_secs(),
         refresh_in: renewable.then(|| refresh_in(&*ctx.entropy, ttl)),

@@ -48,6 +48,9 @@ pub struct TokenRequest {
 /// The answer of RFC 6749 section 5.1; its `token_type` is always `Bearer`.
 pub struct TokenResponse {
     pub access_token: String,
+    /// The `sub` and `iat` of the access token, for whoever answers with more than the RFC's members.
+    pub sub: String,
+    pub issued_at: Timestamp,
     /// What `access_token` is; told where a token was exchanged for it (RFC 8693 section 2.2.1).
     pub issued_token_type: Option<TokenType>,
     /// Seconds: exactly `exp` less `iat` of the access token.

@@ -70,6 +70,15 @@ impl Introspector {
         self.verified_within(ctx, token, now, Duration::ZERO).await
     }
 
+    /// The token's claims if Latchkey signed it, expired or not, revoked or not: what everyone can find out from the key
+    /// set. Of a key that is gone nothing is known any more.
+    ///
+    /// # Errors
+    /// As [`Introspector::verified`].
+    pub async fn authentic(&self, ctx: &Context, token: &str) -> Result<Option<Arc<Verified>>, ReplicaError> {
+        self.verified_within(ctx, token, ctx.now(), Duration::MAX).await
+    }
+
     async fn verified_within(
         &self,
         ctx: &Context,

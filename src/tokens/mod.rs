@@ -7,6 +7,7 @@
 pub mod claims;
 pub mod legacy;
 pub mod mint;
+pub mod peek;
 pub mod refresh;
 #[cfg(test)]
 pub(crate) mod testing;
