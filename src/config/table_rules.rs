@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::check::{Rules, path_of};
 use super::settings::Settings;
-use super::tables::{ClaimSettings, CompatSettings, LegacyIssuerSettings};
-use super::words::{ATTRIBUTES, BRACES, either};
+use super::tables::{ClaimSettings, CompatSettings, CompatStyle, LegacyIssuerSettings};
+use super::words::{ATTRIBUTES, ATTRIBUTES_OF_USER, BRACES, either};
+use crate::domain::answer_template::{AnswerFault, AnswerTemplate, TOKEN_PARTS};
 use crate::domain::claim_rules::{
     Attribute, DEEPEST_CONSTANT, LARGEST_CONSTANT, LONGEST_NAME, RESERVED_CLAIMS, is_as_shallow_as,
 };
 use crate::domain::legacy::{KeyFamily, LONGEST_LEEWAY, LegacyAlg, SecretEncoding};
 use crate::domain::scope::Scope;
-use crate::domain::template::Template;
 
 /// How many of each array: every one costs each token that it may concern.
 const MOST_RULES: usize = 100;
@@ -270,9 +270,34 @@ impl Rules<'_> {
         let keys: Vec<&str> = std::iter::once(&style).chain(&paths).map(String::as_str).collect();
         let mend = format!("give {}", either(known));
         self.refuse(&keys, served.is_empty(), "none of its endpoints has a path", mend);
-        if let Some(fault) = compat.response.as_ref().and_then(template_fault) {
-            self.refuse(&[&place.key("response")], true, fault, BRACES);
+        let name = &compat.username_field;
+        let reason = "no login can be read with it";
+        self.refuse(
+            &[&place.key("username_field")],
+            name == "password",
+            reason,
+            "write what requests call it, such as email",
+        );
+        self.response(place, compat);
+    }
+
+    fn response(&mut self, place: &Place, compat: &CompatSettings) {
+        let key = place.key("response");
+        match compat.response.as_ref().map(AnswerTemplate::read) {
+            None => return,
+            Some(Ok(_)) => {}
+            Some(Err(fault @ AnswerFault::Braces { .. })) => self.refuse(&[&key], true, fault.to_string(), BRACES),
+            Some(Err(fault @ AnswerFault::Unknown(_))) => {
+                let parts = TOKEN_PARTS.join(", ");
+                let mend = format!("{ATTRIBUTES_OF_USER}, or one of {parts}");
+                self.refuse(&[&key], true, fault.to_string(), mend);
+            }
         }
+        // The other answers of simplejwt are of one form, which its clients rely on.
+        let is_used =
+            compat.style != CompatStyle::SimpleJwt || compat.obtain.is_some() || compat.sliding_obtain.is_some();
+        let mend = "give obtain or sliding_obtain a path, or leave response out";
+        self.refuse(&[&key, &place.key("style")], !is_used, "no answer of these paths is made of it", mend);
     }
 }
 
@@ -301,14 +326,4 @@ fn path_fault(path: &str, prefix: &str) -> Option<(String, String)> {
     let first_of = |path: &str| path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
     let own = [first_of(path), first_of(within)].into_iter().find(|first| OWN_PATHS.contains(&first.as_str()));
     own.and_then(|first| told(format!("/{first} is Latchkey's own"), "take another path, such as /api/token/"))
-}
-
-/// What is wrong with the first of the texts that is no template.
-fn template_fault(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Template::parse(text).err().map(|fault| format!("{text:?}: {fault}")),
-        Value::Array(items) => items.iter().find_map(template_fault),
-        Value::Object(members) => members.values().find_map(template_fault),
-        Value::Null | Value::Bool(_) | Value::Number(_) => None,
-    }
 }

@@ -165,17 +165,21 @@ impl Table for LegacyIssuerSettings {
 /// Whose endpoints are imitated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CompatStyle {
+    /// drf-jwt, the fork that is maintained.
     #[default]
     DrfJwt,
+    /// djangorestframework-jwt, which it was made from.
+    RestFrameworkJwt,
     SimpleJwt,
 }
 
 impl CompatStyle {
-    const ALL: [Self; 2] = [Self::DrfJwt, Self::SimpleJwt];
+    const ALL: [Self; 3] = [Self::DrfJwt, Self::RestFrameworkJwt, Self::SimpleJwt];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DrfJwt => "drf-jwt",
+            Self::RestFrameworkJwt => "djangorestframework-jwt",
             Self::SimpleJwt => "simplejwt",
         }
     }
@@ -183,7 +187,7 @@ impl CompatStyle {
     /// The names of the endpoints that it has.
     pub const fn endpoints(self) -> &'static [&'static str] {
         match self {
-            Self::DrfJwt => &["obtain", "refresh", "verify"],
+            Self::DrfJwt | Self::RestFrameworkJwt => &["obtain", "refresh", "verify"],
             Self::SimpleJwt => &["obtain", "refresh", "verify", "blacklist", "sliding_obtain", "sliding_refresh"],
         }
     }
@@ -198,11 +202,13 @@ impl fmt::Display for CompatStyle {
 }
 
 /// One of `[[compat]]`: endpoints of another package's making, at paths of the operator's choice.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CompatSettings {
     pub style: CompatStyle,
     /// The client that the endpoints act as.
     pub client_id: String,
+    /// What the name that users log in with is called in their requests: Django's `USERNAME_FIELD`.
+    pub username_field: String,
     // Paths; what is absent is not served.
     pub obtain: Option<String>,
     pub refresh: Option<String>,
@@ -214,10 +220,28 @@ pub struct CompatSettings {
     pub response: Option<Value>,
 }
 
+impl Default for CompatSettings {
+    fn default() -> Self {
+        Self {
+            style: CompatStyle::default(),
+            client_id: String::new(),
+            username_field: "username".into(),
+            obtain: None,
+            refresh: None,
+            verify: None,
+            blacklist: None,
+            sliding_obtain: None,
+            sliding_refresh: None,
+            response: None,
+        }
+    }
+}
+
 impl Table for CompatSettings {
     fn visit(&mut self, v: &mut impl Columns) {
         v.required("style", &mut self.style);
         v.required("client_id", &mut self.client_id);
+        v.key("username_field", &mut self.username_field);
         v.key("obtain", &mut self.obtain);
         v.key("refresh", &mut self.refresh);
         v.key("verify", &mut self.verify);

@@ -349,7 +349,7 @@ fn the_tables_that_are_held_against_faults_are_good_themselves() {
 fn each_fault_of_a_table_is_told_with_its_key_and_its_mend() {
     let deep = format!("value = {}1{}", "[".repeat(9), "]".repeat(9));
     let long = format!("value = '{}'", "x".repeat(2_048));
-    let cases: [(&str, &str, &str); 55] = [
+    let cases: [(&str, &str, &str); 59] = [
         ("claims", "clam = 1", "claims[0].clam (file latchkey.toml): there is no such key; did you mean claim?"),
         (
             "claims",
@@ -422,7 +422,7 @@ fn each_fault_of_a_table_is_told_with_its_key_and_its_mend() {
         ("legacy_issuers", "leeway = '61s'", "it must be between 0s and 1m"),
         ("legacy_issuers", "leeway = '1ms'", "whole seconds"),
         ("legacy_issuers!", "-xxx", "HS256 takes a secret, and there is one too many"),
-        ("compat", "style = 'jwt'", "write drf-jwt or simplejwt"),
+        ("compat", "style = 'jwt'", "write drf-jwt, djangorestframework-jwt or simplejwt"),
         ("compat", "-cli", "compat[0].client_id (file latchkey.toml): it is missing"),
         ("compat", "-obt", "none of its endpoints has a path; give obtain, refresh or verify"),
         ("compat", "blacklist = '/b/'", "drf-jwt has no such endpoint; it has obtain, refresh, verify"),
@@ -433,10 +433,15 @@ fn each_fault_of_a_table_is_told_with_its_key_and_its_mend() {
         ("compat", "obtain = '/{a}'", "a path must read the same"),
         ("compat", "obtain = '/oauth2/token'", "/oauth2 is Latchkey's own; take another path"),
         ("compat", "response = { a = ['{b'] }", "\"{b\": the brace at character 1 is never closed"),
+        ("compat", "response = { a = ['{b}'] }", "nothing is known by the name \"b\"; write {sub}, {username}"),
+        ("compat", "response = { a = '{session.started_at}' }", "or one of token, access, refresh, expires_in"),
+        ("compat", "username_field = 'password'", "no login can be read with it; write what requests call it"),
+        ("compat!", "response = { a = '{token}' }", "no answer of these paths is made of it; give obtain or"),
     ];
     for (array, line, expected) in cases {
         let text = match array {
             "claims!" => format!("[[claims]]\nclaim = 'c'\n{line}\n"),
+            "compat!" => format!("[[compat]]\nstyle = 'simplejwt'\nclient_id = 'web'\nrefresh = '/r/'\n{line}\n"),
             "legacy_issuers!" => format!("{}secret_file = 'f'", table("legacy_issuers", line)),
             array => table(array, line),
         };

@@ -94,12 +94,12 @@ impl Attribute {
     }
 
     /// Whether it is the user's, so that the user must be read for it.
-    fn is_of_user(&self) -> bool {
+    pub(super) fn is_of_user(&self) -> bool {
         !matches!(self, Self::Sub | Self::StartedAt | Self::AuthTime)
     }
 
     /// What it is; `None` where nothing is known.
-    fn value(&self, subject: &Subject<'_>) -> Option<Value> {
+    pub(super) fn value(&self, subject: &Subject<'_>) -> Option<Value> {
         let user = subject.user;
         let within = |object: &Map<String, Value>, path: &[String]| {
             let (first, rest) = path.split_first()?;
@@ -196,7 +196,7 @@ impl ClaimType {
 }
 
 /// A value as people write it; `None` where it is an object, a list or nothing.
-fn text_of(value: &Value) -> Option<String> {
+pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

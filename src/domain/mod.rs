@@ -3,6 +3,7 @@
 //! No async, no I/O. Time and randomness arrive through [`sources`]; states are enums with data; everything that
 //! decides (a refresh, a narrowing of scope, a right) is a function that tests call with simulated time.
 
+pub mod answer_template;
 pub mod audit;
 pub mod claim_rules;
 pub mod client;

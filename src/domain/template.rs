@@ -69,6 +69,14 @@ impl Template {
         })
     }
 
+    /// What is between the braces, where that is all there is.
+    pub fn only_hole(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Part::Hole(name)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// The text with every hole filled; `None` where one of them has no value.
     pub fn fill(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<String> {
         let mut text = String::new();
