@@ -61,6 +61,19 @@ fn a_check_tells_every_fault_and_exits_2() {
 }
 
 #[test]
+fn paths_that_no_client_can_serve_are_told_and_not_served() {
+    let place = place();
+    let config = "[server]\nlisten = '127.0.0.1:0'\nissuer = 'http://127.0.0.1:8420'\n[bootstrap]\nadmin_secret = 'a-secret-of-more-than-thirty-two-bytes'\n\
+                  [[compat]]\nstyle = 'drf-jwt'\nclient_id = 'forum'\nobtain = '/api-token-auth/'\n";
+    fs::write(place.path().join("latchkey.toml"), config).unwrap();
+    let refused = run(place.path(), &["serve"]);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+    for part in ["compat[0].client_id names \"forum\"", "register a public one by bootstrap.file"] {
+        assert!(refused.err.contains(part), "{part} is not in {}", refused.err);
+    }
+}
+
+#[test]
 fn what_is_printed_is_plain_masked_and_read_again() {
     let place = place();
     let mut command = latchkey(place.path(), &["config", "print"]);

@@ -17,6 +17,7 @@ use crate::app::{Bootstrapped, Sources};
 use crate::config::Settings;
 use crate::domain::ids::BUILT_IN_ADMIN;
 use crate::domain::secret::SecretText;
+use crate::http;
 
 /// Where the drawn admin secret goes when nobody is looking, below `keys.directory`.
 const SECRET_FILE: &str = "admin.secret";
@@ -62,6 +63,10 @@ pub(super) async fn run(arguments: &Serve, globals: &Globals) -> Result<()> {
 
 async fn serve(service: &mut Service, settings: &Settings) -> Result<()> {
     tell(&service.app.bootstrap, &settings.keys.directory)?;
+    let faults = http::compat_faults(&service.app).await.map_err(Failure::failed)?;
+    if !faults.is_empty() {
+        return Err(Failure::Unusable(faults.join("\n")));
+    }
     let public = bind("server.listen", settings.server.listen)?;
     let admin = settings.server.admin_listen.map(|address| bind("server.admin_listen", address)).transpose()?;
     service.listen(public, admin)?;

@@ -17,6 +17,8 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
+use super::compat;
+use super::routes::Manner;
 use crate::domain::error::{Code, OAuthError};
 
 /// The body of every error.
@@ -181,6 +183,8 @@ pub struct Asked<'a> {
     pub with_authorization: bool,
     /// The methods of its path, for 405.
     pub allow: Option<&'a str>,
+    /// How whoever calls this path is spoken to.
+    pub manner: Manner,
 }
 
 /// The answer to any error.
@@ -190,33 +194,44 @@ pub fn render(error: poem::Error, asked: &Asked<'_>) -> Response {
     }
     let (status, error) = recognise(error);
     log(&error, status, asked.request_id);
-    let body = ErrorBody {
-        error: error.code.as_str().to_owned(),
-        error_description: printable(&error.description),
-        reason: error.reason.map(|reason| reason.as_str().to_owned()),
-        request_id: status.is_server_error().then(|| asked.request_id.to_owned()),
+    let wait = error.retry_after.map(|span| (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1));
+    let (status, body) = match asked.manner {
+        Manner::OAuth => (status, standard(&error, status, asked.request_id)),
+        Manner::RestFramework => compat::described(&error, status, wait),
     };
     let mut response = Response::builder()
         .status(status)
         .header(header::CACHE_CONTROL, "no-store")
         .content_type("application/json")
-        .body(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
+        .body(Body::from(body));
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);
         }
     };
-    if let Some(challenge) = challenge(error.code, &body.error_description, asked.with_authorization) {
+    if asked.manner == Manner::OAuth
+        && let Some(challenge) = challenge(error.code, &printable(&error.description), asked.with_authorization)
+    {
         set(header::WWW_AUTHENTICATE, &challenge);
     }
-    if let Some(span) = error.retry_after {
-        let whole = span.as_secs() + u64::from(span.subsec_nanos() > 0);
-        set(header::RETRY_AFTER, &whole.max(1).to_string());
+    if let Some(seconds) = wait {
+        set(header::RETRY_AFTER, &seconds.to_string());
     }
     if let (Code::MethodNotAllowed, Some(allow)) = (error.code, asked.allow) {
         set(header::ALLOW, allow);
     }
     response
+}
+
+/// The body that RFC 6749 section 5.2 wants.
+fn standard(error: &OAuthError, status: StatusCode, request_id: &str) -> Vec<u8> {
+    let body = ErrorBody {
+        error: error.code.as_str().to_owned(),
+        error_description: printable(&error.description),
+        reason: error.reason.map(|reason| reason.as_str().to_owned()),
+        request_id: status.is_server_error().then(|| request_id.to_owned()),
+    };
+    serde_json::to_vec(&body).unwrap_or_default()
 }
 
 /// RFC 6749 section 5.2 for clients, RFC 6750 section 3 for bearer tokens: a request that carried no credentials is
@@ -371,7 +386,7 @@ mod tests {
     use crate::domain::error::Reason;
 
     fn asked(with_authorization: bool) -> Asked<'static> {
-        Asked { request_id: "r-1", with_authorization, allow: Some("GET, HEAD") }
+        Asked { request_id: "r-1", with_authorization, allow: Some("GET, HEAD"), manner: Manner::OAuth }
     }
 
     async fn answer(error: poem::Error, asked: &Asked<'_>) -> (Response, serde_json::Value) {

@@ -100,6 +100,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Frame<E> {
                     request_id: &request_id,
                     with_authorization: request.headers().contains_key(header::AUTHORIZATION),
                     allow: route.map(|route| route.allow.as_str()),
+                    manner: route.map(|route| route.manner).unwrap_or_default(),
                 };
                 let exchange =
                     Exchange::begin(&mut request, route.map_or(CrossOrigin::Never, |route| route.cross_origin));

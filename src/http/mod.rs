@@ -7,6 +7,7 @@
 mod admin;
 pub mod authorization;
 pub mod body;
+mod compat;
 pub mod cors;
 mod docs;
 pub mod document;
@@ -53,6 +54,7 @@ use self::test_clock::TestClockApi;
 use self::well_known::{METADATA_CACHE, WellKnownApi, metadata_json};
 use crate::app::App;
 use crate::config::path_of;
+use crate::domain::error::OAuthError;
 
 const PUBLIC: Shown<'static> = Shown { name: "Latchkey", url: "openapi.json" };
 const ADMIN: Shown<'static> = Shown { name: "Latchkey admin", url: "admin/openapi.json" };
@@ -101,6 +103,14 @@ pub async fn serve(
     );
 }
 
+/// What keeps the paths of `[[compat]]` from working as the clients in the database are; none, where all is well.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn compat_faults(app: &App) -> Result<Vec<String>, OAuthError> {
+    compat::faults(app).await
+}
+
 /// The documents that `openapi/` holds, by file stem.
 pub fn documents(issuer: &str) -> [(&'static str, Document); 2] {
     [("public", public_document(issuer)), ("admin", admin_document(issuer))]
@@ -143,8 +153,9 @@ impl<'a> Site<'a> {
 
     /// What everyone may reach and its document, beside the operations of `others`.
     fn everyones<T: OpenApi + 'static>(self, others: T) -> Self {
-        let issuer = &self.app.settings.server.issuer;
-        let api = public_api(self.app);
+        let app = self.app;
+        let issuer = &app.settings.server.issuer;
+        let api = public_api(app);
         let (site, document) = if self.app.test_clock.is_some() {
             let document = document::<(PublicApi, TestClockApi)>(TEST_CLOCK_TITLE, PUBLIC_TEXT, issuer);
             let clock = TestClockApi { app: Arc::clone(self.app) };
@@ -153,7 +164,8 @@ impl<'a> Site<'a> {
             let document = public_document(issuer);
             (self.api((api, others)), document)
         };
-        site.inserted_metadata().document(PUBLIC, document)
+        let document = compat::describe(document, issuer, &app.settings.compat);
+        site.inserted_metadata().compatible().document(PUBLIC, document)
     }
 
     /// What operators reach on their own listener: the token endpoint as well, for nothing works without a token. Its
@@ -189,6 +201,12 @@ impl<'a> Site<'a> {
             self.table.add(&path, &[Method::GET], CrossOrigin::Anyone);
             self.route = self.route.at(path, poem::get(endpoint));
         }
+        self
+    }
+
+    /// The paths of `[[compat]]`, for those who reach the token endpoint from anywhere.
+    fn compatible(mut self) -> Self {
+        self.route = compat::mount(self.route, &mut self.table, self.app);
         self
     }
 

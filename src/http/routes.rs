@@ -16,6 +16,16 @@ pub enum CrossOrigin {
     Anyone,
 }
 
+/// How errors are told to whoever calls a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// RFC 6749 section 5.2.
+    #[default]
+    OAuth,
+    /// As Django REST framework does.
+    RestFramework,
+}
+
 /// One path.
 #[derive(Debug)]
 pub struct Route {
@@ -26,6 +36,7 @@ pub struct Route {
     pub cross_origin: CrossOrigin,
     /// Whether its operation takes the body itself, within a size of its own, after it knows who calls.
     pub late_body: bool,
+    pub manner: Manner,
 }
 
 /// Every path that is served on one listener.
@@ -38,12 +49,25 @@ pub struct RouteTable {
 
 impl RouteTable {
     pub fn add(&mut self, pattern: &str, methods: &[Method], cross_origin: CrossOrigin) {
-        let route = Route { pattern: pattern.to_owned(), allow: allow_of(methods), cross_origin, late_body: false };
+        let (allow, late_body, manner) = (allow_of(methods), false, Manner::OAuth);
+        let route = Route { pattern: pattern.to_owned(), allow, cross_origin, late_body, manner };
         if pattern.contains('{') {
             self.varying.push((pattern.split('/').map(str::to_owned).collect(), route));
         } else {
             self.fixed.insert(pattern.to_owned(), route);
         }
+    }
+
+    /// A path that stands in for another service's, whose clients know its manner.
+    pub fn add_compatible(&mut self, path: &str, allow: &str) {
+        let route = Route {
+            pattern: path.to_owned(),
+            allow: allow.to_owned(),
+            cross_origin: CrossOrigin::Clients,
+            late_body: false,
+            manner: Manner::RestFramework,
+        };
+        self.fixed.insert(path.to_owned(), route);
     }
 
     /// Every operation of an API under `prefix`; `cross_origin` says who may read it, by its path.

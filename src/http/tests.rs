@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::app::Sources;
-use crate::config::{DatabaseUrl, Settings};
+use crate::config::{CompatSettings, CompatStyle, DatabaseUrl, Settings};
 
 const SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
 const PEOPLE: &str = r#"{
@@ -212,6 +212,29 @@ async fn an_issuers_path_moves_every_route() {
     for path in ["/oauth2/token", "/docs", "/.well-known/oauth-authorization-server", "/auth"] {
         site.ask(get(path)).await.is_error(404, "not_found");
     }
+}
+
+#[tokio::test]
+async fn the_paths_of_compat_are_whole_and_for_the_public_listener() {
+    let site = Program::with(|settings| {
+        settings.server.issuer = "http://127.0.0.1:8420/auth".into();
+        settings.compat = vec![CompatSettings {
+            style: CompatStyle::SimpleJwt,
+            client_id: "spa".into(),
+            obtain: Some("/api/token/".into()),
+            ..CompatSettings::default()
+        }];
+    })
+    .await;
+    let form = "username=ada&password=correct+horse+battery+staple";
+    let login = site.ask_with(post("/api/token/"), form).await;
+    assert_eq!(login.status, 200, "{}", String::from_utf8_lossy(&login.body));
+    assert!(login.json()["refresh"].as_str().is_some_and(|token| token.starts_with("lkr_")));
+    site.ask_with(post("/auth/api/token/"), form).await.is_error(404, "not_found");
+    let document = site.ask(get("/auth/openapi.json")).await.json();
+    assert_eq!(document["paths"]["/api/token/"]["servers"][0]["url"], "http://127.0.0.1:8420");
+    let operators = Site::new(&site.app).admin().call(post("/api/token/").body(form)).await.unwrap();
+    assert_eq!(operators.status(), 404);
 }
 
 #[tokio::test]

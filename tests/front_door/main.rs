@@ -13,6 +13,7 @@ mod support;
 mod admin;
 mod bad_input;
 mod claims;
+mod compat;
 mod crash;
 mod escalation;
 mod exchange;
