@@ -74,6 +74,33 @@ fn paths_that_no_client_can_serve_are_told_and_not_served() {
 }
 
 #[test]
+fn a_check_reads_the_keys_of_legacy_issuers_too() {
+    let place = place();
+    let issuer = |key: &str| {
+        let text = format!(
+            "[[legacy_issuers]]\nname = 'old'\nalgorithms = ['HS256']\n{key}\nuser_claim = 'sub'\nclients = ['web']\n\
+             cut_off = 2999-01-01T00:00:00Z\n"
+        );
+        fs::write(place.path().join("latchkey.toml"), text).unwrap();
+        run(place.path(), &["config", "check"])
+    };
+    let weak = issuer("secret = 'hunter2'");
+    assert_eq!(weak.status, Some(0), "{weak:?}");
+    assert!(weak.err.contains("warning: legacy_issuers[0]: the secret of old has 7 bytes"), "{weak:?}");
+    assert!(!weak.err.contains("hunter2"), "{weak:?}");
+    fs::write(place.path().join("secret"), "-----BEGIN PUBLIC KEY-----\n").unwrap();
+    for (key, told) in [
+        ("secret_file = 'nowhere'", "legacy_issuers[0].secret_file = \"nowhere\" cannot be read"),
+        ("secret_file = 'secret'", "legacy_issuers[0].secret_file: it is a PEM, which is no secret"),
+    ] {
+        let refused = issuer(key);
+        assert_eq!(refused.status, Some(2), "{refused:?}");
+        assert!(refused.err.contains(told), "{refused:?}");
+        assert_eq!(run(place.path(), &["serve"]).status, Some(2), "nor does it serve");
+    }
+}
+
+#[test]
 fn what_is_printed_is_plain_masked_and_read_again() {
     let place = place();
     let mut command = latchkey(place.path(), &["config", "print"]);
@@ -96,9 +123,20 @@ fn unusable_arguments_exit_2_and_help_is_a_result() {
     }
     let help = run(place.path(), &["--help"]);
     assert_eq!((help.status, help.err.as_str()), (Some(0), ""));
-    for command in
-        ["serve", "demo", "config", "migrate", "openapi", "client", "user", "key", "session", "audit", "doctor"]
-    {
+    for command in [
+        "serve",
+        "demo",
+        "config",
+        "migrate",
+        "migration",
+        "openapi",
+        "client",
+        "user",
+        "key",
+        "session",
+        "audit",
+        "doctor",
+    ] {
         assert!(help.out.contains(command), "{command}");
     }
 }
@@ -293,6 +331,11 @@ fn a_server_is_administered_from_the_shell() {
     assert_eq!(served.admin(place, &["user", "password", "alice"], "another one\n").status, Some(0));
     assert_eq!(json(&served.admin(place, &["user", "show", "alice", "--json"], ""))["sub"], user["sub"]);
     assert_eq!(served.admin(place, &["user", "logout", "alice"], "").status, Some(0));
+
+    let report = json(&served.admin(place, &["migration", "--json"], ""));
+    assert_eq!((&report["users"], &report["moved"], &report["left"]), (&1.into(), &1.into(), &0.into()), "{report}");
+    let report = served.admin(place, &["migration"], "");
+    assert!(report.out.contains("argon2id") && !report.out.contains("LEGACY ISSUER"), "{report:?}");
 
     let plan = served.admin(place, &["key", "rotate", "--alg", "ES256", "--mode", "now", "--force"], "");
     assert_eq!(plan.status, Some(0), "{plan:?}");

@@ -11,6 +11,7 @@ pub mod clients;
 pub mod field;
 pub mod keys;
 pub mod lifetimes;
+pub mod migration;
 pub mod rights;
 pub mod sessions;
 pub mod test_clock;

@@ -1,8 +1,8 @@
 //! The program from the shell: a file per subcommand.
 //!
 //! Exit status: 0 done, 1 failed, 2 unusable arguments or configuration. Results go to standard output, everything else
-//! to standard error. `client`, `user`, `key`, `session` and `audit` are callers of a running server's admin API and
-//! know nothing of the database; `key rotate-master`, `admin recover` and `migrate` act on it directly.
+//! to standard error. `client`, `user`, `key`, `session`, `audit` and `migration` are callers of a running server's
+//! admin API and know nothing of the database; `key rotate-master`, `admin recover` and `migrate` act on it directly.
 
 mod audit;
 mod client;
@@ -13,6 +13,7 @@ mod failure;
 mod import;
 mod input;
 mod key;
+mod migration;
 mod offline;
 mod openapi;
 mod output;
@@ -93,6 +94,8 @@ enum Command {
     /// Read the audit trail
     #[command(subcommand)]
     Audit(audit::Action),
+    /// See how many users of a system that moves in have moved, and how many are left
+    Migration(migration::Migration),
     /// Help yourself when nobody can administer any more
     #[command(subcommand)]
     Admin(offline::Admin),
@@ -146,6 +149,7 @@ fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
         Command::Key(action) => wait(key::run(action, &globals)),
         Command::Session(action) => wait(session::run(action, &globals)),
         Command::Audit(action) => wait(audit::run(action, &globals)),
+        Command::Migration(migration) => wait(migration::run(migration, &globals)),
         Command::Admin(offline::Admin::Recover) => wait(offline::recover(&globals)),
         Command::Migrate => wait(offline::migrate(&globals)),
         Command::Doctor => wait(doctor::run(&globals)),

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::LegacyCounts;
 use super::readers::Readers;
 use super::sql::{DbResult, Hex, JsonRows, Row, Sql, args, from_json};
 use super::tx::Tx;
+use super::{LegacyCount, LegacyCounts, users};
 use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::time::Timestamp;
 
@@ -133,16 +133,16 @@ pub(super) async fn note<'r>(
     Ok(())
 }
 
-/// Both statements go through the table by an index: a million tokens take some tenths of a second.
 pub(super) async fn counts(readers: &Readers) -> DbResult<LegacyCounts> {
     const BY_ISSUER: &str = "SELECT issuer, count(*) AS tokens, count(DISTINCT sub) AS users, max(redeemed_at) AS latest \
                              FROM legacy_tokens GROUP BY issuer ORDER BY issuer";
     const MOVED_BY_TOKEN: &str = "SELECT count(*) AS users FROM users WHERE sub IN (SELECT sub FROM legacy_tokens) \
                                   AND (password_scheme IS NULL OR password_scheme <> 'argon2id')";
-    let answers = readers.fetch_snapshot(&[(BY_ISSUER.into(), args![]), (MOVED_BY_TOKEN.into(), args![])]).await?;
-    let [issuers, moved] = answers.as_slice() else { return Ok(LegacyCounts::default()) };
+    let statements = [BY_ISSUER, MOVED_BY_TOKEN, users::PASSWORD_SCHEMES].map(|text| (text.into(), args![]));
+    let answers = readers.fetch_snapshot(&statements).await?;
+    let [issuers, moved, schemes] = answers.as_slice() else { return Ok(LegacyCounts::default()) };
     let issuer_of = |row: &Row| {
-        Ok(super::LegacyCount {
+        Ok(LegacyCount {
             issuer: row.get("issuer")?,
             tokens: row.small("tokens")?,
             users: row.small("users")?,
@@ -152,5 +152,6 @@ pub(super) async fn counts(readers: &Readers) -> DbResult<LegacyCounts> {
     Ok(LegacyCounts {
         issuers: issuers.iter().map(issuer_of).collect::<DbResult<_>>()?,
         moved_by_token_alone: moved.first().map_or(Ok(0), |row| row.small("users"))?,
+        password_hashes: users::schemes_of(schemes)?,
     })
 }

@@ -162,13 +162,15 @@ pub enum RedeemRefusal {
     Session(Refusal),
 }
 
-/// How many legacy tokens were redeemed.
+/// How many legacy tokens were redeemed, and how many users there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegacyCounts {
     /// By issuer, in the order of their names.
     pub issuers: Vec<LegacyCount>,
     /// Users with a redeemed token whose password hash is not Latchkey's own yet.
     pub moved_by_token_alone: u64,
+    /// See [`Store::password_schemes`].
+    pub password_hashes: Vec<(Option<String>, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -421,6 +423,7 @@ pub trait Store: Send + Sync {
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
     /// Opens the one session of a legacy token, or meets it.
     async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome>;
+    /// Counted at one moment. Goes through every redeemed token and once through an index of the users.
     async fn legacy_counts(&self) -> Result<LegacyCounts>;
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
     async fn renew_session(&self, renewal: RenewSession) -> Result<RenewOutcome>;

@@ -574,6 +574,49 @@ fn a_login_by_password_and_one_by_token_are_two_sessions() {
     });
 }
 
+#[test]
+fn the_report_says_who_has_moved_and_who_is_left() {
+    on_each(async |server: Server| {
+        let app = app(&server, json!({})).await;
+        for (name, id, hash) in [
+            ("bob", "43", "pbkdf2_sha256$1000$salt$EDwhKQ3i7TqZ+TqhuCDk1oDe+jcPrZ5tRKkL0XmQ0Ls="),
+            ("carol", "44", "pbkdf2_sha256$1000$salt$EDwhKQ3i7TqZ+TqhuCDk1oDe+jcPrZ5tRKkL0XmQ0Ls="),
+        ] {
+            let body = json!({ "username": name, "external_id": id, "password_hash": hash });
+            server.admin_post("/admin/v1/users", body).await.is(201);
+        }
+        server.admin_post("/admin/v1/users", json!({ "username": "dave" })).await.is(201);
+        let report = server.admin_get("/admin/v1/migration").await;
+        report.is(200);
+        let issuer = |name: &str| json!({ "name": name, "cut_off": "2027-03-01T00:00:00Z", "tokens": 0, "users": 0 });
+        assert_eq!(
+            report.body,
+            json!({
+                "users": 4, "moved": 1, "left": 3,
+                "password_hashes": { "argon2id": 1, "none": 1, "pbkdf2_sha256": 2 },
+                "legacy_issuers": [issuer("django"), issuer("sliding")],
+            })
+        );
+
+        for (user, jti) in [(43, "a"), (43, "b"), (42, "c")] {
+            let legacy = token(&server, json!({ "user_id": user, "jti": jti }));
+            server.redeem(&app, &legacy, &[]).await.is(200);
+            server.clock.advance(Duration::from_secs(1));
+        }
+        let report = server.admin_get("/admin/v1/migration").await.body;
+        assert_eq!((&report["moved"], &report["left"]), (&json!(2), &json!(2)), "{report}");
+        let django = &report["legacy_issuers"][0];
+        assert_eq!((&django["tokens"], &django["users"]), (&json!(3), &json!(2)), "{django}");
+        assert_eq!(django["latest"], "2027-01-15T08:00:03Z");
+
+        let limited = server.admin_with("admin:clients").await;
+        server.get_as(&limited, "/admin/v1/migration").await.is_error(403, "insufficient_scope");
+        let reader = server.admin_with("admin:users:read").await;
+        server.get_as(&reader, "/admin/v1/migration").await.is(200);
+        server.get("/admin/v1/migration").await.is_error(401, "invalid_token");
+    });
+}
+
 /// Dies the moment a legacy token has been redeemed: counted after the commit and before the answer.
 struct KillAfterExchange;
 

@@ -7,6 +7,7 @@ mod audit;
 mod clients;
 mod import;
 mod keys;
+mod migration;
 mod sessions;
 mod users;
 
@@ -18,6 +19,7 @@ pub use audit::AuditApi;
 pub use clients::ClientsApi;
 pub use import::{IMPORT_PATH, ImportApi};
 pub use keys::KeysApi;
+pub use migration::MigrationApi;
 pub use sessions::SessionsApi;
 pub use users::UsersApi;
 
@@ -30,7 +32,7 @@ use crate::domain::error::OAuthError;
 use crate::domain::origin::Origin;
 
 /// Every topic of the admin API.
-pub type AdminApis = (KeysApi, ClientsApi, UsersApi, ImportApi, SessionsApi, AuditApi);
+pub type AdminApis = (KeysApi, ClientsApi, UsersApi, ImportApi, MigrationApi, SessionsApi, AuditApi);
 
 /// The operations, for the service and its document.
 pub fn apis(app: &Arc<App>) -> AdminApis {
@@ -40,6 +42,7 @@ pub fn apis(app: &Arc<App>) -> AdminApis {
         ClientsApi::new(app()),
         UsersApi::new(app()),
         ImportApi::new(app()),
+        MigrationApi::new(app()),
         SessionsApi::new(app()),
         AuditApi::new(app()),
     )
