@@ -4,7 +4,7 @@
 use crate::context::Context;
 use crate::domain::error::OAuthError;
 use crate::domain::time::Timestamp;
-use crate::storage::{LegacyCount, LegacyCounts};
+use crate::storage::{LegacyCount, MigrationCounts, UserCount};
 
 /// How Latchkey's own password hashes begin.
 const OWN: &str = "argon2id";
@@ -38,15 +38,17 @@ pub struct Issuer {
 /// # Errors
 /// The database does not answer.
 pub async fn report(ctx: &Context) -> Result<Migration, OAuthError> {
-    let counts = ctx.store.legacy_counts().await?;
+    let counts = ctx.store.migration_counts().await?;
     Ok(told(counts, ctx.legacy.iter().map(|issuer| (issuer.name.as_str(), issuer.cut_off))))
 }
 
-fn told<'a>(counts: LegacyCounts, configured: impl Iterator<Item = (&'a str, Timestamp)>) -> Migration {
-    let LegacyCounts { mut issuers, moved_by_token_alone, password_hashes } = counts;
-    let users = password_hashes.iter().map(|(_, count)| count).sum();
-    let own = password_hashes.iter().find(|(scheme, _)| scheme.as_deref() == Some(OWN)).map_or(0, |(_, count)| *count);
-    let moved = own + moved_by_token_alone;
+fn told<'a>(counts: MigrationCounts, configured: impl Iterator<Item = (&'a str, Timestamp)>) -> Migration {
+    let MigrationCounts { users: kinds, mut issuers } = counts;
+    let users = kinds.iter().map(|kind| kind.users).sum();
+    let has_moved =
+        |kind: &UserCount| if kind.password_scheme.as_deref() == Some(OWN) { kind.users } else { kind.moved };
+    let moved = kinds.iter().map(has_moved).sum();
+    let password_hashes = kinds.into_iter().map(|kind| (kind.password_scheme, kind.users)).collect();
     let mut shown = Vec::new();
     for (name, cut_off) in configured {
         let at = issuers.iter().position(|issuer| issuer.issuer == name);
@@ -56,7 +58,7 @@ fn told<'a>(counts: LegacyCounts, configured: impl Iterator<Item = (&'a str, Tim
         });
     }
     shown.extend(issuers.into_iter().map(Issuer::from));
-    Migration { users, moved, left: users.saturating_sub(moved), password_hashes, issuers: shown }
+    Migration { users, moved, left: users - moved, password_hashes, issuers: shown }
 }
 
 impl From<LegacyCount> for Issuer {
@@ -72,13 +74,18 @@ mod tests {
 
     #[test]
     fn a_user_has_moved_by_a_new_hash_or_by_a_token() {
-        let scheme = |name: &str, count| (Some(name.to_owned()), count);
+        let kind =
+            |scheme: Option<&str>, users, moved| UserCount { password_scheme: scheme.map(str::to_owned), users, moved };
         let at = Timestamp::from_seconds;
         let count = |issuer: &str, tokens| LegacyCount { issuer: issuer.into(), tokens, users: 1, latest: at(9) };
-        let counts = LegacyCounts {
+        let counts = MigrationCounts {
             issuers: vec![count("former", 2), count("node", 3)],
-            moved_by_token_alone: 4,
-            password_hashes: vec![(None, 5), scheme("argon2", 6), scheme("argon2id", 7), scheme("bcrypt", 8)],
+            users: vec![
+                kind(None, 5, 1),
+                kind(Some("argon2"), 6, 0),
+                kind(Some("argon2id"), 7, 4),
+                kind(Some("bcrypt"), 8, 3),
+            ],
         };
         let report = told(counts, [("unused", at(1)), ("node", at(2))].into_iter());
         assert_eq!((report.users, report.moved, report.left), (26, 11, 15));

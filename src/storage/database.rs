@@ -11,7 +11,7 @@ use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
     AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession,
-    ImportUsers, KeyCommit, KeyWrite, LegacyCounts, Listed, OpenOutcome, OpenSession, Page, Raise, RedeemOutcome,
+    ImportUsers, KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemOutcome,
     RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, Result, SessionFilter, Store, Swept, UserEffects,
     audit, clients, import, keys, legacy, revocations, sessions, upkeep, users,
 };
@@ -73,7 +73,7 @@ impl Store for Database {
         self.writers.together(Some(token.sid), token, |job| GroupJob::Redeem(Box::new(job))).await
     }
 
-    async fn legacy_counts(&self) -> Result<LegacyCounts> {
+    async fn migration_counts(&self) -> Result<MigrationCounts> {
         Ok(legacy::counts(&self.readers).await?)
     }
 

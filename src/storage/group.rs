@@ -131,6 +131,14 @@ const READ_USERS: Sql = Sql {
                WHERE sub = ANY (ARRAY(SELECT json_array_elements_text($1::json))) ORDER BY sub FOR SHARE",
 };
 
+/// The same for a batch that exchanges legacy tokens, which writes to its users: a lock that is shared first and raised
+/// later would wait for another node's that does the same.
+const READ_USERS_TO_MOVE: Sql = Sql {
+    sqlite: READ_USERS.sqlite,
+    postgres: "SELECT sub, credential_epoch, disabled, sessions_ended_at FROM users \
+               WHERE sub = ANY (ARRAY(SELECT json_array_elements_text($1::json))) ORDER BY sub FOR NO KEY UPDATE",
+};
+
 const REMEMBER_ADDRESSES: Sql = from_json!(
     "INSERT INTO known_addresses (sub, address, seen_at) SELECT sub, address, seen_at FROM ",
     [sub text, address bytea, seen_at bigint],
@@ -157,11 +165,16 @@ pub(super) struct UserNow {
 pub(super) type Users = HashMap<String, UserNow>;
 
 async fn read_users(jobs: &[GroupJob], tx: &mut Tx) -> DbResult<Users> {
+    let mut statement = READ_USERS;
     let mut subs: Vec<&str> = jobs
         .iter()
         .filter_map(|job| match job {
             GroupJob::Open(job) => Some(job.request.session.sub.as_str()),
-            GroupJob::Redeem(job) => Some(job.request.opening.as_ref().ok()?.session.sub.as_str()),
+            GroupJob::Redeem(job) => {
+                let opening = job.request.opening.as_ref().ok()?;
+                statement = READ_USERS_TO_MOVE;
+                Some(opening.session.sub.as_str())
+            }
             _ => None,
         })
         .collect();
@@ -171,7 +184,7 @@ async fn read_users(jobs: &[GroupJob], tx: &mut Tx) -> DbResult<Users> {
     }
     subs.sort_unstable();
     subs.dedup();
-    for row in tx.fetch(READ_USERS, args![JsonRows::of(subs)?]).await? {
+    for row in tx.fetch(statement, args![JsonRows::of(subs)?]).await? {
         if !row.flag("disabled")? {
             let credential_epoch = row.get("credential_epoch")?;
             let sessions_ended_at = row.time_if_any("sessions_ended_at")?;

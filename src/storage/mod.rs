@@ -162,17 +162,26 @@ pub enum RedeemRefusal {
     Session(Refusal),
 }
 
-/// How many legacy tokens were redeemed, and how many users there are.
+/// How far users have moved, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LegacyCounts {
+pub struct MigrationCounts {
+    /// By how their password hash begins.
+    pub users: Vec<UserCount>,
     /// By issuer, in the order of their names.
     pub issuers: Vec<LegacyCount>,
-    /// Users with a redeemed token whose password hash is not Latchkey's own yet.
-    pub moved_by_token_alone: u64,
-    /// See [`Store::password_schemes`].
-    pub password_hashes: Vec<(Option<String>, u64)>,
 }
 
+/// Users of one kind of password hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCount {
+    /// As [`Store::password_schemes`] has it.
+    pub password_scheme: Option<String>,
+    pub users: u64,
+    /// Those of them who have exchanged a legacy token.
+    pub moved: u64,
+}
+
+/// Legacy tokens of one issuer, as far as their hashes are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyCount {
     pub issuer: String,
@@ -423,8 +432,8 @@ pub trait Store: Send + Sync {
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
     /// Opens the one session of a legacy token, or meets it.
     async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome>;
-    /// Counted at one moment. Goes through every redeemed token and once through an index of the users.
-    async fn legacy_counts(&self) -> Result<LegacyCounts>;
+    /// Goes through an index of all users and one of all redeemed tokens.
+    async fn migration_counts(&self) -> Result<MigrationCounts>;
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
     async fn renew_session(&self, renewal: RenewSession) -> Result<RenewOutcome>;
     async fn end_session(&self, end: EndSession) -> Result<EndOutcome>;

@@ -16,10 +16,11 @@ use super::tx::Tx;
 use super::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::error::Reason;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, Sub};
 use crate::domain::legacy::{Return, ReturnOutcome, come_back};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{Notice, Refusal};
+use crate::domain::time::Timestamp;
 
 /// The bits of `noted` beside those of refusals (stored: never renumber).
 const REPLAYED: i64 = 1 << 16;
@@ -33,6 +34,8 @@ pub(super) struct Redemptions {
     redeemed: HashMap<[u8; 32], Redeemed>,
     /// Hashes that this batch has written and whose session is still to be opened.
     won: HashSet<[u8; 32]>,
+    /// The users whose tokens have opened a session, and when first.
+    moved: BTreeMap<Sub, Timestamp>,
 }
 
 impl Redemptions {
@@ -129,13 +132,15 @@ impl Redemptions {
         if held.insert(session.id, Held::new(session.clone())).is_some() {
             return Err(DbError::Row(format!("session {} is there already", session.id)));
         }
+        self.moved.entry(session.sub.clone()).or_insert(session.last_used_at);
         effects.audit.push(&opening.audit)?;
         Ok(RedeemOutcome::Opened)
     }
 
-    /// Writes what the trail has heard of the tokens.
+    /// Writes what the trail has heard of the tokens, and who has moved.
     pub async fn finish(self, tx: &mut Tx) -> DbResult<()> {
-        legacy::note(tx, &self.redeemed).await
+        legacy::note(tx, &self.redeemed).await?;
+        legacy::moved(tx, &self.moved).await
     }
 }
 

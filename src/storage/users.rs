@@ -54,14 +54,10 @@ pub(super) async fn by_external_id(readers: &Readers, external_id: &str) -> DbRe
     readers.fetch(TEXT, args![external_id]).await?.first().map(user_of).transpose()
 }
 
-pub(super) const PASSWORD_SCHEMES: &str =
-    "SELECT password_scheme, count(*) AS users FROM users GROUP BY password_scheme ORDER BY password_scheme";
-
 pub(super) async fn password_schemes(readers: &Readers) -> DbResult<Vec<(Option<String>, u64)>> {
-    schemes_of(&readers.fetch(PASSWORD_SCHEMES, args![]).await?)
-}
-
-pub(super) fn schemes_of(rows: &[Row]) -> DbResult<Vec<(Option<String>, u64)>> {
+    const TEXT: &str = "SELECT password_scheme, count(*) AS users FROM users GROUP BY password_scheme \
+                        ORDER BY password_scheme";
+    let rows = readers.fetch(TEXT, args![]).await?;
     rows.iter().map(|row| Ok((row.get("password_scheme")?, row.small("users")?))).collect()
 }
 

@@ -10,7 +10,9 @@ use latchkey::domain::session::{EndReason, Refusal};
 use latchkey::domain::sources::{SystemEntropy, random};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
-use latchkey::storage::{LegacyCount, LegacyCounts, Opening, RedeemOutcome, RedeemRefusal, RedeemToken, Store, Swept};
+use latchkey::storage::{
+    LegacyCount, MigrationCounts, Opening, RedeemOutcome, RedeemRefusal, RedeemToken, Store, Swept, UserCount,
+};
 
 use crate::bed::{Bed, NOW, Token, all, contract, event, login, seconds, started, user, user_effects};
 
@@ -342,7 +344,7 @@ async fn hashes_are_kept_as_long_as_they_are_needed(bed: Bed) {
 }
 
 async fn redeemed_tokens_are_counted_by_issuer_and_user(bed: Bed) {
-    assert_eq!(bed.store.legacy_counts().await.unwrap(), LegacyCounts::default());
+    assert_eq!(bed.store.migration_counts().await.unwrap(), MigrationCounts::default());
     let add = async |name: &str, hash: Option<&str>| {
         let user = User { password_hash: hash.map(str::to_owned), ..user(name) };
         bed.store.create_user(user.clone(), event(AuditType::UserCreated)).await.unwrap();
@@ -351,6 +353,7 @@ async fn redeemed_tokens_are_counted_by_issuer_and_user(bed: Bed) {
     let (ada, bob) = (add("ada", Some("pbkdf2_sha256$1$a$b")).await, add("bob", None).await);
     let own = add("own", Some("$argon2id$v=19$m=1,t=1,p=1$a$b")).await;
     add("left", Some("{SSHA}abc")).await;
+    add("left too", Some("pbkdf2_sha256$1$c$d")).await;
     for (user, issuer, at) in [(&ada, "django", 0), (&ada, "django", 5), (&bob, "node", 7), (&own, "django", 1)] {
         let mut token = legacy(user, &bed);
         token.redemption.issuer = issuer.into();
@@ -362,15 +365,25 @@ async fn redeemed_tokens_are_counted_by_issuer_and_user(bed: Bed) {
         users,
         latest: NOW.plus(seconds(latest)),
     };
-    let expected = LegacyCounts {
-        issuers: vec![count("django", 3, 2, 5), count("node", 1, 1, 7)],
-        moved_by_token_alone: 2,
-        password_hashes: ["SSHA", "argon2id", "pbkdf2_sha256"].map(|it| (Some(it.to_owned()), 1)).into(),
-    };
-    let mut counts = bed.store.legacy_counts().await.unwrap();
-    let nobodys = counts.password_hashes.iter().position(|(scheme, _)| scheme.is_none()).unwrap();
-    assert_eq!(counts.password_hashes.remove(nobodys), (None, 1));
-    assert_eq!(counts, expected);
+    let kind =
+        |scheme: Option<&str>, users, moved| UserCount { password_scheme: scheme.map(str::to_owned), users, moved };
+    let mut counts = bed.store.migration_counts().await.unwrap();
+    counts.users.sort_by(|one, other| one.password_scheme.cmp(&other.password_scheme));
+    let kinds = vec![
+        kind(None, 1, 1),
+        kind(Some("SSHA"), 1, 0),
+        kind(Some("argon2id"), 1, 1),
+        kind(Some("pbkdf2_sha256"), 2, 1),
+    ];
+    let issuers = vec![count("django", 3, 2, 5), count("node", 1, 1, 7)];
+    assert_eq!(counts, MigrationCounts { users: kinds.clone(), issuers });
+
+    let moved_at = format!("SELECT moved_at FROM users WHERE sub = '{}'", ada.sub);
+    assert_eq!(bed.raw().await.number(&moved_at).await, NOW.millis(), "when it was first");
+    bed.store.sweep(NOW.plus(seconds(100_000)), 100).await.unwrap();
+    let mut counts = bed.store.migration_counts().await.unwrap();
+    counts.users.sort_by(|one, other| one.password_scheme.cmp(&other.password_scheme));
+    assert_eq!(counts, MigrationCounts { users: kinds, issuers: Vec::new() }, "who has moved has moved");
 }
 
 async fn one_bad_redemption_does_not_fail_the_others(bed: Bed) {
