@@ -69,7 +69,7 @@ impl Setting for Attribute {
 
 /// The same, where nothing is known of the session.
 pub(super) const ATTRIBUTES_OF_USER: &str = "write {sub}, {username}, {external_id}, a standard claim such as {email} or \
-                                             {given_name}, {attributes.NAME}";
+                                             {given_name}, {attributes.NAME}, or with a type {external_id as integer}";
 
 /// What there is to write instead of an attribute that there is none of.
 pub(super) const ATTRIBUTES: &str = "write sub, username, external_id, a standard claim such as email or given_name, \

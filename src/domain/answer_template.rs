@@ -1,13 +1,14 @@
 //! What a token endpoint of another make answers: JSON of the operator's own, with holes. What a
 //! `JWT_RESPONSE_PAYLOAD_HANDLER` did in code is a value here.
 //!
-//! In its texts `{name}` stands for something known of the token or its user. A text that is one hole and nothing else
-//! becomes what the hole holds, be it a number, a truth value or an object; a text with a hole that nothing is known for
-//! becomes `null`, so that an answer has the same members for every user.
+//! In its texts `{name}` stands for something known of the token or its user, and `{name as integer}` for the same as a
+//! number. A text that is one hole and nothing else becomes what the hole holds, be it a number, a truth value or an
+//! object; a text with a hole that nothing is known for becomes `null`, so that an answer has the same members for every
+//! user.
 
 use serde_json::{Map, Value};
 
-use super::claim_rules::{Attribute, Subject, text_of};
+use super::claim_rules::{Attribute, ClaimType, Subject, text_of};
 use super::template::Template;
 use super::time::Timestamp;
 
@@ -56,12 +57,12 @@ impl AnswerTemplate {
 
     /// Whether it tells something of the user beyond `sub`, so that the user must be read for it.
     pub fn needs_user(&self) -> bool {
-        self.0.names_any(&|name| Attribute::parse(name).is_some_and(|attribute| attribute.is_of_user()))
+        self.0.names_any(&|hole| Attribute::parse(hole.name).is_some_and(|attribute| attribute.is_of_user()))
     }
 
     /// Whether it tells when the session ends, which not every answer has at hand.
     pub fn needs_session(&self) -> bool {
-        self.0.names_any(&|name| name == "session_expires_at")
+        self.0.names_any(&|hole| hole.name == "session_expires_at")
     }
 
     pub fn fill(&self, filling: &Filling<'_>) -> Value {
@@ -75,7 +76,7 @@ impl Shape {
             Value::String(text) => {
                 let fault = |fault| AnswerFault::Braces { text: text.clone(), fault };
                 let template = Template::parse(text).map_err(fault)?;
-                if let Some(unknown) = template.names().find(|name| !is_known(name)) {
+                if let Some(unknown) = template.names().find(|hole| Hole::read(hole).is_none()) {
                     return Err(AnswerFault::Unknown(unknown.to_owned()));
                 }
                 Self::Text(template)
@@ -89,10 +90,10 @@ impl Shape {
         })
     }
 
-    fn names_any(&self, wanted: &impl Fn(&str) -> bool) -> bool {
+    fn names_any(&self, wanted: &impl Fn(Hole<'_>) -> bool) -> bool {
         match self {
             Self::Constant(_) => false,
-            Self::Text(template) => template.names().any(wanted),
+            Self::Text(template) => template.names().filter_map(Hole::read).any(wanted),
             Self::List(items) => items.iter().any(|item| item.names_any(wanted)),
             Self::Object(members) => members.iter().any(|(_, member)| member.names_any(wanted)),
         }
@@ -102,8 +103,8 @@ impl Shape {
         match self {
             Self::Constant(value) => value.clone(),
             Self::Text(template) => match template.only_hole() {
-                Some(name) => value_of(name, filling),
-                None => template.fill(|name| text_of(&value_of(name, filling)?)).map(Value::from),
+                Some(hole) => value_of(hole, filling),
+                None => template.fill(|hole| text_of(&value_of(hole, filling)?)).map(Value::from),
             }
             .unwrap_or_default(),
             Self::List(items) => items.iter().map(|item| item.fill(filling)).collect(),
@@ -115,14 +116,37 @@ impl Shape {
     }
 }
 
-/// Of a session no more is known here than when it ends.
-fn is_known(name: &str) -> bool {
-    TOKEN_PARTS.contains(&name)
-        || Attribute::parse(name)
-            .is_some_and(|attribute| !matches!(attribute, Attribute::StartedAt | Attribute::AuthTime))
+/// What stands between two braces.
+#[derive(Clone, Copy)]
+struct Hole<'a> {
+    name: &'a str,
+    kind: Option<ClaimType>,
 }
 
-fn value_of(name: &str, filling: &Filling<'_>) -> Option<Value> {
+impl<'a> Hole<'a> {
+    /// `None` where nothing is known by the name. Of a session no more is known here than when it ends.
+    fn read(text: &'a str) -> Option<Self> {
+        let (name, kind) = match text.split_once(" as ") {
+            None => (text, None),
+            Some((name, kind)) => (name, Some(ClaimType::ALL.into_iter().find(|known| known.as_str() == kind)?)),
+        };
+        let is_known = TOKEN_PARTS.contains(&name)
+            || Attribute::parse(name)
+                .is_some_and(|attribute| !matches!(attribute, Attribute::StartedAt | Attribute::AuthTime));
+        is_known.then_some(Self { name, kind })
+    }
+}
+
+fn value_of(hole: &str, filling: &Filling<'_>) -> Option<Value> {
+    let Hole { name, kind } = Hole::read(hole)?;
+    let value = plain_value_of(name, filling)?;
+    match kind {
+        Some(kind) => kind.of(&value),
+        None => Some(value),
+    }
+}
+
+fn plain_value_of(name: &str, filling: &Filling<'_>) -> Option<Value> {
     match name {
         "token" | "access" => Some(filling.token.into()),
         "refresh" => filling.refresh.map(Value::from),
@@ -186,11 +210,13 @@ mod tests {
         let template = json!({
             "token": "{token}", "access": "{access}", "ttl": "{expires_in}", "pk": "{issued_at}",
             "until": "{session_expires_at}", "user": { "id": "{external_id}", "sub": "{sub}", "name": "{username}",
+            "pk": "{external_id as integer}", "text": "{attributes.id as text}",
             "verified": "{email_verified}", "groups": "{attributes.groups}", "nr": "{attributes.id}" },
         });
         let expected = json!({
             "token": "a.b.c", "access": "a.b.c", "ttl": 600, "pk": 1, "until": 9,
-            "user": { "id": "42", "sub": "usr_1", "name": "Alice", "verified": true, "groups": ["a", "b"], "nr": 7 },
+            "user": { "id": "42", "sub": "usr_1", "name": "Alice", "pk": 42, "text": "7", "verified": true,
+                      "groups": ["a", "b"], "nr": 7 },
         });
         assert_eq!(filled(&template), expected);
     }
@@ -209,8 +235,9 @@ mod tests {
             "{family_name}",
             "{given_name} {family_name}",
             "{attributes.groups}!",
+            "{username as integer}",
         ]);
-        let expected = json!(["JWT a.b.c", "Al/7", "{token}", "plain", 7, true, null, null, null, null, null]);
+        let expected = json!(["JWT a.b.c", "Al/7", "{token}", "plain", 7, true, null, null, null, null, null, null]);
         assert_eq!(filled(&template), expected);
     }
 
@@ -221,7 +248,8 @@ mod tests {
 
     #[test]
     fn names_that_mean_nothing_are_told() {
-        for name in ["tokn", "password_hash", "session.started_at", "attributes", "user.id"] {
+        for name in ["tokn", "password_hash", "session.started_at", "attributes", "user.id", "sub as number", "sub as"]
+        {
             let fault = AnswerTemplate::read(&json!({ "a": [{ "b": format!("x{{{name}}}") }] })).unwrap_err();
             assert_eq!(fault, AnswerFault::Unknown(name.into()));
         }

@@ -183,7 +183,7 @@ impl ClaimType {
     }
 
     /// The same value as this type; `None` where it has no such form.
-    fn of(self, value: &Value) -> Option<Value> {
+    pub(super) fn of(self, value: &Value) -> Option<Value> {
         match (self, value) {
             (Self::Text, value) => text_of(value).map(Value::from),
             (Self::Integer, Value::Number(number)) => (number.is_i64() || number.is_u64()).then(|| value.clone()),

@@ -47,19 +47,14 @@ pub async fn of_access_token(
     client: &Client,
     token: &str,
 ) -> Result<AccessStanding, OAuthError> {
-    let active = introspector.check(ctx, token).await?;
-    let verified = match &active {
-        Some(verified) => Some(Arc::clone(verified)),
-        None => introspector.authentic(ctx, token).await?,
-    };
+    // Noise ends here, after one look for its key at most.
+    let verified = introspector.authentic(ctx, token).await?;
     let Some(verified) = verified.filter(|token| token.claims.client_id == client.client_id) else {
         return Ok(AccessStanding::Unknown);
     };
-    if active.is_some() {
-        return Ok(AccessStanding::Active(verified));
-    }
     if ctx.now() < verified.expires_at {
-        return Ok(AccessStanding::Ended);
+        let active = introspector.check(ctx, token).await?;
+        return Ok(active.map_or(AccessStanding::Ended, AccessStanding::Active));
     }
     let session = match verified.claims.sid {
         Some(sid) => ctx.store.session(sid).await?,

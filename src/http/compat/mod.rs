@@ -64,7 +64,7 @@ impl Operation {
     const fn grants(self, style: CompatStyle) -> &'static [GrantType] {
         match (self, style) {
             (Self::Obtain, CompatStyle::SimpleJwt) => &[GrantType::Password, GrantType::RefreshToken],
-            (Self::Refresh, CompatStyle::SimpleJwt) => &[GrantType::RefreshToken],
+            (Self::Refresh | Self::Blacklist, CompatStyle::SimpleJwt) => &[GrantType::RefreshToken],
             (Self::Obtain | Self::SlidingObtain, _) => &[GrantType::Password],
             (Self::Refresh | Self::SlidingRefresh, _) => &[GrantType::TokenExchange],
             (Self::Verify | Self::Blacklist, _) => &[],

@@ -135,10 +135,9 @@ async fn verify(caller: &Caller<'_>, body: Body) -> Result<Answer, Refused> {
 async fn blacklist(caller: &Caller<'_>, body: Body) -> Result<Answer, Refused> {
     let [token] = body.texts(["refresh"])?;
     if !looks_like_refresh_token(token.expose()) {
-        let tokens = brought(caller, &token).await?;
-        // Without a refresh token its session is renewed by its access token, and over with that one.
-        let last = tokens.refresh_token.unwrap_or_else(|| tokens.access_token.into());
-        caller.revoke(&last).await?;
+        let opened = brought(caller, &token).await?.refresh_token;
+        let opened = opened.ok_or_else(|| OAuthError::internal("the client of a blacklist has no refresh tokens"))?;
+        caller.revoke(&opened).await?;
         return nothing();
     }
     match caller.refresh_standing(&token).await? {
