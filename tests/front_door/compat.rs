@@ -106,7 +106,11 @@ impl Server {
 
     /// A login by a compatibility path.
     async fn obtain(&self, path: &str, username: &str) -> Value {
-        let reply = self.post(path, json!({ "username": username, "password": SECRET })).await;
+        self.obtain_as(path, username, SECRET).await
+    }
+
+    async fn obtain_as(&self, path: &str, username: &str, password: &str) -> Value {
+        let reply = self.post(path, json!({ "username": username, "password": password })).await;
         reply.is_success();
         reply.body
     }
@@ -885,6 +889,35 @@ fn a_client_that_cannot_serve_is_told_at_the_start_and_later() {
         server.app(json!({ "client_id": "web", "grant_types": ["password", "refresh_token", EXCHANGE] })).await;
         assert!(faults().await[0].contains("has a secret"));
         refused("has a secret").await;
+    });
+}
+
+#[test]
+fn of_a_user_who_left_an_access_token_tells_no_more_than_that_it_is_over() {
+    on_each_database_with(drf_jwt, async |server: Server| {
+        people(&server, resigning()).await;
+        let token = server.obtain(OBTAIN, "leaver").await["token"].clone();
+        disable(&server, "leaver").await;
+        let gone = server.obtain_as(OBTAIN, "num", "1234567890").await["token"].clone();
+        let sub = sub_of(&server, "num").await;
+        server.admin_delete(&format!("/admin/v1/users/{sub}")).await.is(204);
+        for (path, token) in [(REFRESH, &token), (VERIFY, &token), (REFRESH, &gone), (VERIFY, &gone)] {
+            let refused = server.post(path, json!({ "token": token })).await;
+            assert_eq!(refused.text, r#"{"non_field_errors":["Token is blacklisted."]}"#, "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_refresh_token_of_a_user_who_is_gone_is_refused_and_no_defect() {
+    on_each_database_with(simplejwt, async |server: Server| {
+        people(&server, json!({})).await;
+        let token = server.obtain(OBTAIN, "leaver").await["refresh"].clone();
+        let sub = sub_of(&server, "leaver").await;
+        server.admin_delete(&format!("/admin/v1/users/{sub}")).await.is(204);
+        let refused = server.post(REFRESH, json!({ "refresh": token })).await;
+        assert_eq!(refused.text, r#"{"detail":"No active account found for the given token."}"#);
+        assert_eq!(refused.status, 401);
     });
 }
 
