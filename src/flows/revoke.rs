@@ -1,7 +1,7 @@
 //! RFC 7009: the client that a token was issued to ends it.
 //!
 //! An authentic refresh token of any generation ends its session and the session's access tokens; an access token ends
-//! alone. Unknown and expired tokens answer like revoked ones: there is nothing left to do.
+//! alone, unless it is what renews its session. Unknown and expired tokens answer like revoked ones: there is nothing left to do.
 
 use crate::client_auth::{ClientClaim, authenticate};
 use crate::context::Context;
@@ -59,6 +59,15 @@ async fn revoke_access_token(
     if claims.client_id != *caller {
         return Err(anothers_token());
     }
+    // A session without a refresh token is renewed by any of its access tokens: to revoke one is to log out, or an earlier
+    // copy would go on.
+    if let Some(sid) = claims.sid
+        && let Some(session) = ctx.store.session(sid).await?
+        && session.client_id == *caller
+        && session.chain.is_none()
+    {
+        return end(ctx, caller, actor, &session).await;
+    }
     let mut audit = ctx.audit(AuditType::TokenRevoked, actor).about_client(caller);
     audit.sid = claims.sid;
     audit.detail = serde_json::json!({ "jti": claims.jti });
@@ -83,6 +92,11 @@ async fn revoke_refresh_token(ctx: &Context, caller: &ClientId, actor: Actor, te
     if ChainKeys::is_compromised(&*ctx.replica.keys(), presented.key_version) && !is_current(&session, &presented) {
         return Ok(());
     }
+    end(ctx, caller, actor, &session).await
+}
+
+/// Ends a session that is the caller's.
+async fn end(ctx: &Context, caller: &ClientId, actor: Actor, session: &Session) -> Result<(), OAuthError> {
     let audit = ctx
         .audit(AuditType::SessionRevoked, actor)
         .about_client(caller)

@@ -80,7 +80,8 @@ impl OAuthApi {
 
     /// Revoke a token
     ///
-    /// A refresh token ends its session and all access tokens of it; an access token ends alone. Only the client that
+    /// A refresh token ends its session and all access tokens of it; an access token ends alone, or, where its session has
+    /// no refresh token, with its session. Only the client that
     /// a token was issued to may revoke it. Unknown and expired tokens answer 200: there is nothing left to do.
     #[oai(path = "/revoke", method = "post", operation_id = "revoke")]
     async fn revoke(

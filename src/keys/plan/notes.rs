@@ -50,7 +50,8 @@ impl View<'_> {
             KeyState::Standby => format!("{kid} leaves the key set at once. It has signed no token here."),
             _ => format!(
                 "Introspection refuses every token that {kid} signed, from now on and for ever. Sessions live on: the \
-                 next refresh of each gives an access token of another key."
+                 next refresh of each gives an access token of another key. Clients that exchange their access token \
+                 and have no refresh token log in again."
             ),
         }];
         if key.state.is_published() {
