@@ -14,17 +14,29 @@ use crate::domain::ids::Sub;
 use crate::domain::newcomers::{Known, Residents, Verdict};
 use crate::domain::user::User;
 
-/// `CROSS JOIN` has SQLite look each name up, and read no user who is not asked for.
-const OF_USERNAMES: Sql = from_json!(
-    "SELECT u.sub, u.username_key, u.external_id FROM ",
-    [name text],
-    " CROSS JOIN users AS u WHERE u.username_key = j.name"
-);
-const OF_EXTERNAL_IDS: Sql = from_json!(
-    "SELECT u.sub, u.username_key, u.external_id FROM ",
-    [name text],
-    " CROSS JOIN users AS u WHERE u.external_id = j.name"
-);
+/// Looks each name of `$1` up, and reads no user who is not asked for. `CROSS JOIN` tells SQLite so. PostgreSQL would plan
+/// for the few users there are when the first batch comes in, and read the whole table for every batch after it; a
+/// `LIMIT` within leaves it nothing but the index.
+macro_rules! of_names {
+    ($column:literal) => {
+        Sql {
+            sqlite: concat!(
+                "SELECT u.sub, u.username_key, u.external_id FROM json_each($1) AS j CROSS JOIN users AS u WHERE u.",
+                $column,
+                " = j.value"
+            ),
+            postgres: concat!(
+                "SELECT u.sub, u.username_key, u.external_id FROM json_array_elements_text($1::json) AS j(name) \
+                 CROSS JOIN LATERAL (SELECT * FROM users WHERE ",
+                $column,
+                " = j.name LIMIT 1) AS u"
+            ),
+        }
+    };
+}
+
+const OF_USERNAMES: Sql = of_names!("username_key");
+const OF_EXTERNAL_IDS: Sql = of_names!("external_id");
 
 /// SQLite needs the `WHERE` to tell a conflict clause from a join.
 const INSERT: Sql = from_json!(
@@ -39,11 +51,6 @@ const INSERT: Sql = from_json!(
     ],
     " WHERE true ON CONFLICT DO NOTHING"
 );
-
-#[derive(Serialize)]
-struct Name<'a> {
-    name: &'a str,
-}
 
 #[derive(Serialize)]
 struct UserRow<'a> {
@@ -83,11 +90,11 @@ impl<'a> From<&'a User> for UserRow<'a> {
 }
 
 fn usernames(users: &[User]) -> DbResult<JsonRows> {
-    JsonRows::of(users.iter().map(|user| Name { name: &user.username_key }))
+    JsonRows::of(users.iter().map(|user| &user.username_key))
 }
 
 fn external_ids(users: &[User]) -> DbResult<JsonRows> {
-    JsonRows::of(users.iter().filter_map(|user| user.external_id.as_deref()).map(|name| Name { name }))
+    JsonRows::of(users.iter().filter_map(|user| user.external_id.as_deref()))
 }
 
 fn residents(rows: impl IntoIterator<Item = Row>) -> DbResult<Residents> {
