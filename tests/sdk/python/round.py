@@ -147,6 +147,10 @@ assert (renamed.name, renamed.email, renamed.email_verified) == ("Ada Lovelace",
 assert [user.sub for user in users.list_users(username="ADA").items] == [sub]
 assert [user.sub for user in users.list_users(external_id="1815").items] == [sub]
 assert users.get_user(sub).updated_at == renamed.updated_at
+report = users.import_users([admin.NewUser(username="ada"), admin.NewUser(username="bob")], dry_run=True)
+assert [row.outcome.value for row in report.rows] == ["exists", "created"]
+migration = users.get_migration()
+assert (migration.users, migration.moved, migration.left) == (1, 1, 0)
 passed("a user")
 
 # --- a session

@@ -157,6 +157,10 @@ assert.deepEqual([renamed.name, renamed.email, renamed.emailVerified], ["Ada Lov
 assert.deepEqual((await users.listUsers({ username: "ADA" })).items.map((user) => user.sub), [sub]);
 assert.deepEqual((await users.listUsers({ externalId: "1815" })).items.map((user) => user.sub), [sub]);
 assert.equal((await users.getUser({ sub })).updatedAt.getTime(), renamed.updatedAt.getTime());
+const report = await users.importUsers({ dryRun: true, newUser: [{ username: "ada" }, { username: "bob" }] });
+assert.deepEqual(report.rows.map((row) => row.outcome), ["exists", "created"]);
+const migration = await users.getMigration();
+assert.deepEqual([migration.users, migration.moved, migration.left], [1, 1, 0]);
 passed("a user");
 
 // --- a session
