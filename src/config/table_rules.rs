@@ -322,6 +322,9 @@ fn path_fault(path: &str, prefix: &str) -> Option<(String, String)> {
     if !segments.clone().all(legal) {
         return told("a path must read the same however it is encoded".into(), "use letters, digits and - . _ ~ alone");
     }
+    if !prefix.is_empty() && path.trim_end_matches('/') == prefix {
+        return told(format!("{prefix} is the issuer's own path"), "take another path, such as /api/token/");
+    }
     let within = path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let first_of = |path: &str| path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
     let own = [first_of(path), first_of(within)].into_iter().find(|first| OWN_PATHS.contains(&first.as_str()));

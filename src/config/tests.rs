@@ -476,6 +476,9 @@ fn the_paths_of_latchkey_are_its_own_below_the_issuers_path_too() {
         with(&format!("{text}\n{}", table("compat", &format!("obtain = '{path}'"))), &[])
     };
     assert!(with_issuer("/auth/oauth2/token").unwrap_err().contains("/oauth2 is Latchkey's own"));
+    for path in ["/auth", "/auth/"] {
+        assert!(with_issuer(path).unwrap_err().contains("/auth is the issuer's own path"));
+    }
     assert!(with_issuer("/.well-known/x").is_err());
     with_issuer("/auth/token/").unwrap();
 }

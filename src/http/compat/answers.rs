@@ -124,11 +124,13 @@ impl From<Answer> for Response {
             .header(header::CACHE_CONTROL, "no-store")
             .content_type("application/json")
             .body(Body::from(answer.body));
-        let mut set = |name, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
-        match answer.status {
-            StatusCode::UNAUTHORIZED => drop(set(header::WWW_AUTHENTICATE, CHALLENGE)),
-            StatusCode::METHOD_NOT_ALLOWED => drop(set(header::ALLOW, ALLOW)),
-            _ => {}
+        let header = match answer.status {
+            StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, CHALLENGE)),
+            StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, ALLOW)),
+            _ => None,
+        };
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }

@@ -124,14 +124,14 @@ async fn verify(words: &Words, style: &Styled, caller: &Caller<'_>, body: Body) 
 
 async fn good(words: &Words, style: &Styled, caller: &Caller<'_>, told: Told<'_>) -> Result<Answer, Refused> {
     #[derive(Serialize)]
-    struct Default<'a> {
+    struct Plain<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         pk: Option<i64>,
         token: &'a str,
     }
     match &style.response {
         Some(template) => words.good(&caller.filled(template, told).await?),
-        None => words.good(&Default { pk: words.has_pk.then(|| told.issued_at.seconds()), token: told.token }),
+        None => words.good(&Plain { pk: words.has_pk.then(|| told.issued_at.seconds()), token: told.token }),
     }
 }
 

@@ -103,13 +103,12 @@ pub async fn faults(app: &App) -> Result<Vec<String>, OAuthError> {
             ));
             continue;
         };
-        let mut grants: Vec<GrantType> =
-            served(settings).flat_map(|(operation, _)| operation.grants(settings.style)).copied().collect();
         let takes_over = app.settings.legacy_issuers.iter().any(|issuer| issuer.clients.contains(id));
-        if takes_over && settings.refresh.is_some() {
-            grants.push(GrantType::TokenExchange);
-        }
-        grants.dedup();
+        let grants = GrantType::ALL.into_iter().filter(|grant| {
+            let moves_in = takes_over && settings.refresh.is_some() && *grant == GrantType::TokenExchange;
+            moves_in || served(settings).any(|(operation, _)| operation.grants(settings.style).contains(grant))
+        });
+        let grants: Vec<GrantType> = grants.collect();
         if let Some(fault) = unfit(&client, &grants) {
             let mend = "register a public client (token_endpoint_auth_method none) with these grant types";
             let names: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
