@@ -229,7 +229,7 @@ class Door:
     """The reverse proxy in front of an application. Traffic is moved by giving a path another place to go to."""
 
     def __init__(self, port):
-        self.routes, self.lost, self.passed = {"/": port}, [], {}
+        self.routes, self.lost = {"/": port}, []
         door = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -265,7 +265,6 @@ class Door:
             answer = ask(to, request.command, request.path, body, kept)
         except (OSError, http.client.HTTPException):
             return request.send_error(502)
-        self.passed[path, to] = self.passed.get((path, to), 0) + 1
         if path in self.lost:
             self.lost.remove(path)
             request.close_connection = True
