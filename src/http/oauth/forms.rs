@@ -114,10 +114,11 @@ pub struct TokenRequest {
     pub scope: Option<String>,
     /// RFC 8707: for whom the access token is meant, within the client's `audience`. May come more than once.
     pub resource: Option<Vec<String>>,
-    /// The token to exchange, for `token-exchange`: the client's own access token for its successor, or one that the
-    /// client was called with for a narrower one.
+    /// The token to exchange, for `token-exchange`: the client's own access token for its successor, one that the
+    /// client was called with for a narrower one, or one of a legacy issuer for a session.
     pub subject_token: Option<String>,
-    /// What `subject_token` is (RFC 8693 section 3): `urn:ietf:params:oauth:token-type:access_token`.
+    /// What `subject_token` is (RFC 8693 section 3): `urn:ietf:params:oauth:token-type:access_token`, or
+    /// `urn:ietf:params:oauth:token-type:jwt` of a legacy issuer.
     pub subject_token_type: Option<String>,
     /// Taken and not needed: an access token is what there is.
     pub requested_token_type: Option<String>,
