@@ -241,6 +241,7 @@ fn after_the_cut_off_nothing_is_taken_and_a_replay_is_known_still() {
         thief.is(200);
         let thief = server.refresh(&app, &thief.refresh()).await;
         server.clock.advance(46 * DAY);
+        latchkey::jobs::sweep(Arc::clone(&server.app)).await.unwrap();
         for _ in 0..5 {
             server.redeem(&app, &unused, &[]).await.is_refused_exchange("cut_off");
         }
@@ -542,6 +543,24 @@ fn nobody_fills_the_trail_with_tokens_that_are_not_taken() {
         }
         let reply = server.admin_get("/admin/v1/audit?type=legacy_refused&limit=1000").await;
         assert_eq!(reply.body["items"].as_array().unwrap().len(), 100, "an issuer has so many in a while");
+    });
+}
+
+#[test]
+fn a_replay_is_known_until_the_cut_off_though_the_token_has_expired() {
+    on_each(async |server: Server| {
+        let app = app(&server, json!({})).await;
+        let (stolen, unused) = (token(&server, json!({})), token(&server, json!({ "jti": "b" })));
+        let thief = server.redeem(&app, &stolen, &[]).await;
+        server.clock.advance(6 * DAY);
+        latchkey::jobs::sweep(Arc::clone(&server.app)).await.unwrap();
+        server.redeem(&app, &unused, &[]).await.is_refused_exchange("token_inactive");
+        server.redeem(&app, &stolen, &[]).await.is_refused_exchange("reused_after_window");
+        server.refresh(&app, &thief.refresh()).await.is_refused("reused_after_window");
+
+        server.clock.advance(40 * DAY);
+        latchkey::jobs::sweep(Arc::clone(&server.app)).await.unwrap();
+        server.redeem(&app, &stolen, &[]).await.is_refused_exchange("cut_off");
     });
 }
 
