@@ -11,9 +11,8 @@ use super::settings::Settings;
 use super::tables::{ClaimSettings, CompatSettings, CompatStyle, LegacyIssuerSettings};
 use super::words::{ATTRIBUTES, ATTRIBUTES_OF_USER, BRACES, either};
 use crate::domain::answer_template::{AnswerFault, AnswerTemplate, TOKEN_PARTS};
-use crate::domain::claim_rules::{
-    Attribute, DEEPEST_CONSTANT, LARGEST_CONSTANT, LONGEST_NAME, RESERVED_CLAIMS, is_as_shallow_as,
-};
+use crate::domain::claim_rules::{Attribute, DEEPEST_CONSTANT, LARGEST_CONSTANT, LONGEST_NAME, RESERVED_CLAIMS};
+use crate::domain::json::is_as_shallow_as;
 use crate::domain::legacy::{KeyFamily, LONGEST_LEEWAY, LegacyAlg, SecretEncoding};
 use crate::domain::scope::Scope;
 

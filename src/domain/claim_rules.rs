@@ -290,15 +290,6 @@ fn size_of(name: &str, value: &Value) -> usize {
     Value::from(name).to_string().len() + value.to_string().len() + 2
 }
 
-/// Whether a value nests no deeper than `depth`.
-pub fn is_as_shallow_as(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Object(members) => depth > 0 && members.values().all(|inner| is_as_shallow_as(inner, depth - 1)),
-        Value::Array(items) => depth > 0 && items.iter().all(|inner| is_as_shallow_as(inner, depth - 1)),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -9,6 +9,7 @@ pub mod claim_rules;
 pub mod client;
 pub mod error;
 pub mod ids;
+pub mod json;
 pub mod key;
 pub mod legacy;
 pub mod meter;

@@ -101,6 +101,13 @@ pub struct Chain {
     pub narrowed: bool,
 }
 
+impl Chain {
+    /// Whether the secret is the current generation's.
+    pub fn holds(&self, secret: &Secret32) -> bool {
+        same(&self.secret_hash, &secret.sha256())
+    }
+}
+
 /// One client's standing permission from one login of one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -134,6 +141,13 @@ impl Session {
     /// Its absolute limit under the client's present policy.
     pub fn absolute_under(&self, policy: &TokenPolicy) -> Timestamp {
         absolute_end(self, policy)
+    }
+
+    /// Whether a presented token says anything of this session: the tag of a compromised version proves nothing, since
+    /// whoever holds the lost key could make one of anybody's; then the row's hash must prove it.
+    pub fn believes(&self, presented: &Presented, keys: &dyn ChainKeys) -> bool {
+        !keys.is_compromised(presented.key_version)
+            || self.chain.as_ref().is_some_and(|chain| chain.holds(&presented.secret))
     }
 
     /// Ends it, unless it has ended already.
@@ -272,7 +286,7 @@ pub fn present(
 
     let current = chain.generation;
     let trusted = !keys.is_compromised(presented.key_version);
-    if presented.generation == current && same(&chain.secret_hash, &presented.secret.sha256()) {
+    if presented.generation == current && chain.holds(&presented.secret) {
         return step(session, presented, policy, keys, now);
     }
     if presented.generation.checked_add(1) == Some(current)

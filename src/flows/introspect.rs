@@ -12,7 +12,7 @@ use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::{ClientId, Jti, SessionId};
 use crate::domain::origin::Origin;
 use crate::domain::scope::Scope;
-use crate::domain::secret::{SecretText, same};
+use crate::domain::secret::SecretText;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::introspection::Introspector;
@@ -97,9 +97,10 @@ async fn active_refresh_token(ctx: &Context, caller: &Client, text: &str) -> Res
     let Some(session) = ctx.store.session(presented.session).await? else {
         return Ok(None);
     };
-    let current = session.chain.as_ref().is_some_and(|chain| {
-        chain.generation == presented.generation && same(&chain.secret_hash, &presented.secret.sha256())
-    });
+    let current = session
+        .chain
+        .as_ref()
+        .is_some_and(|chain| chain.generation == presented.generation && chain.holds(&presented.secret));
     let expires_at = session.expires_under(&ctx.policy.of(caller));
     let alive = session.ended.is_none() && ctx.now() < expires_at && caller.may_use(GrantType::RefreshToken);
     let active = current && alive && session.client_id == caller.client_id;

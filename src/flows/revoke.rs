@@ -11,8 +11,8 @@ use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::meter::Count;
 use crate::domain::origin::Origin;
-use crate::domain::secret::{SecretText, same};
-use crate::domain::session::{ChainKeys, EndReason, Presented, Session};
+use crate::domain::secret::SecretText;
+use crate::domain::session::{EndReason, Session};
 use crate::introspection::Introspector;
 use crate::storage::{EndOutcome, EndSession};
 use crate::tokens::refresh;
@@ -88,8 +88,7 @@ async fn revoke_refresh_token(ctx: &Context, caller: &ClientId, actor: Actor, te
     if session.client_id != *caller {
         return Err(anothers_token());
     }
-    // The tag of a compromised version proves nothing: whoever holds the lost key could end anyone's session.
-    if ChainKeys::is_compromised(&*ctx.replica.keys(), presented.key_version) && !is_current(&session, &presented) {
+    if !session.believes(&presented, &*ctx.replica.keys()) {
         return Ok(());
     }
     end(ctx, caller, actor, &session).await
@@ -115,10 +114,6 @@ async fn end(ctx: &Context, caller: &ClientId, actor: Actor, session: &Session) 
         ctx.meter.count(Count::SessionRevoked);
     }
     Ok(())
-}
-
-fn is_current(session: &Session, presented: &Presented) -> bool {
-    session.chain.as_ref().is_some_and(|chain| same(&chain.secret_hash, &presented.secret.sha256()))
 }
 
 fn anothers_token() -> OAuthError {

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::domain::client::Client;
 use crate::domain::error::OAuthError;
-use crate::domain::secret::same;
-use crate::domain::session::ChainKeys;
 use crate::introspection::Introspector;
 use crate::tokens::verify::Verified;
 
@@ -75,9 +73,7 @@ pub async fn of_refresh_token(ctx: &Context, client: &Client, text: &str) -> Res
     let Some(session) = session.filter(|session| session.client_id == client.client_id) else {
         return Ok(RefreshStanding::Unknown);
     };
-    // The tag of a compromised version proves nothing.
-    let is_current = session.chain.as_ref().is_some_and(|chain| same(&chain.secret_hash, &presented.secret.sha256()));
-    if ChainKeys::is_compromised(&*ctx.replica.keys(), presented.key_version) && !is_current {
+    if !session.believes(&presented, &*ctx.replica.keys()) {
         return Ok(RefreshStanding::Unknown);
     }
     Ok(if session.ended.is_some() {

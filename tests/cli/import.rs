@@ -145,24 +145,13 @@ fn an_import_that_was_killed_is_finished_by_running_it_again() {
         writeln!(text, "{{\"username\":\"user{n}\",\"external_id\":\"{n}\",\"password_hash\":\"{HASH}\"}}").unwrap();
     }
     fs::write(place.join("users.jsonl"), text).unwrap();
-    let number = |table: &str| {
-        let listed = served.admin(place, &["audit", "list", "--type", table, "--limit", "1000", "--json"], "");
-        let listed: Value = serde_json::from_str(&listed.out).unwrap();
-        listed["items"].as_array().unwrap().len()
-    };
-
     let mut child = latchkey(place, &["user", "import", "users.jsonl"]);
     child.args(["--server", &format!("http://{}", served.address), "--secret-file", "keys/admin.secret"]);
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    for _ in 0..600 {
-        if number("users_imported") >= 2 {
-            break;
-        }
-        sleep(Duration::from_millis(20));
-    }
+    wait_for_batches(&served, place, 2);
     child.kill().unwrap();
     child.wait().unwrap();
-    let before = number("users_imported");
+    let before = batches(&served, place);
     assert!((2..MANY / 1000).contains(&before), "it was to be killed in the middle: {before} batches are in");
 
     let done = import(&served, place, &["users.jsonl"]);
@@ -176,11 +165,28 @@ fn an_import_that_was_killed_is_finished_by_running_it_again() {
     assert_eq!(listed["items"].as_array().unwrap().len(), MANY);
 }
 
+/// How many batches are in, as the trail has it.
+fn batches(served: &Served, place: &Path) -> usize {
+    let listed = served.admin(place, &["audit", "list", "--type", "users_imported", "--limit", "1000", "--json"], "");
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    listed["items"].as_array().unwrap().len()
+}
+
+/// Returns when so many are in, or after a while: what follows then tells.
+fn wait_for_batches(served: &Served, place: &Path, enough: usize) {
+    for _ in 0..600 {
+        if batches(served, place) >= enough {
+            break;
+        }
+        sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn an_import_outlives_its_token_and_grants_no_right_that_is_lacking() {
     let place = place();
     let place = place.path();
-    let served = Served::start(place);
+    let served = Served::start_with(place, &["serve", "--test-clock"]);
     let operator = ["client", "add", "--client-id", "ops", "--grant", "client_credentials", "--scope", "admin:users"];
     let made = served.admin(place, &[&operator[..], &["--access-ttl", "1s", "--json"]].concat(), "");
     let made: Value = serde_json::from_str(&made.out).unwrap();
@@ -196,7 +202,8 @@ fn an_import_outlives_its_token_and_grants_no_right_that_is_lacking() {
     stdin.write_all(batch(0).as_bytes()).unwrap();
     stdin.write_all(batch(1000).as_bytes()).unwrap();
     // The token expires while the file goes on.
-    sleep(Duration::from_millis(2500));
+    wait_for_batches(&served, place, 1);
+    served.asked("POST", "/test/clock", r#"{"advance":"2s"}"#);
     stdin.write_all(batch(2000).as_bytes()).unwrap();
     stdin.write_all(b"{\"username\":\"boss\",\"admin_scopes\":[\"admin\"]}\n").unwrap();
     drop(stdin);

@@ -1,38 +1,15 @@
 //! Killed after the commit and before the answer; restored to an older copy. Neither logs anybody out.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use latchkey::config::Settings;
+use latchkey::domain::meter::Count;
 
-use latchkey::domain::meter::{Count, Meter};
-
-use crate::support::{Database, Server, block_on, on_each_database};
-
-/// Dies without a word the moment a refresh has been committed: its count is taken after the store answered and before
-/// the client is.
-struct KillAfterRefresh;
-
-impl Meter for KillAfterRefresh {
-    fn count(&self, what: Count) {
-        if what == Count::RefreshRotated {
-            let me = std::process::id().to_string();
-            let _ = Command::new("kill").args(["-9", &me]).status();
-        }
-    }
-}
-
-const VICTIM: &str = "LATCHKEY_TEST_VICTIM";
+use crate::support::victim::{self, Victim};
+use crate::support::{Database, Server, on_each_database};
 
 /// Not a test of its own: the process that the next one kills.
 #[test]
 fn victim() {
-    let Ok(place) = std::env::var(VICTIM) else { return };
-    let (database, keys) = place.split_once('\n').unwrap();
-    block_on(async {
-        let server = Server::victim(database, keys, Arc::new(KillAfterRefresh)).await;
-        println!("victim at {}", server.url);
-        std::future::pending::<()>().await;
-    });
+    victim::serve_until(Count::RefreshRotated, Settings::default());
 }
 
 #[test]
@@ -42,20 +19,11 @@ fn killed_between_commit_and_answer_the_retry_gets_the_successor() {
         let first = server.login(&app).await;
         server.halt().await;
 
-        let place = format!("{}\n{}", server.database().url(), server.keys_directory().display());
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["crash::victim", "--exact", "--nocapture"])
-            .env(VICTIM, place)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-        let url = lines.find_map(|line| line.unwrap().split_once("victim at ").map(|(_, url)| url.to_owned())).unwrap();
+        let victim = Victim::start(&server, "crash::victim");
         let form = [("grant_type", "refresh_token"), ("refresh_token", &*first.refresh())];
-        let request = server.http.post(format!("{url}/oauth2/token")).basic_auth(&app.id, Some(&app.secret));
+        let request = server.http.post(format!("{}/oauth2/token", victim.url)).basic_auth(&app.id, Some(&app.secret));
         assert!(request.form(&form).send().await.is_err(), "the answer never left");
-        let status = victim.wait().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
+        victim.was_killed();
 
         let server = server.restart().await;
         let session = server.session_of(&first).await;

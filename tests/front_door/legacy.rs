@@ -1,20 +1,19 @@
 //! Tokens of another system, honoured once: exchanged for a session that keeps the start of the old login, on both
 //! databases, through every refusal and every lost answer.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use latchkey::config::Settings;
-use latchkey::domain::meter::{Count, Meter};
+use latchkey::domain::meter::Count;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::support::forge::{SigningKeyAbroad, segment};
 use crate::support::people::claims;
-use crate::support::{Database, PASSWORD, Registered, Server, block_on, configured, on_each_database_with};
+use crate::support::victim::{self, Victim};
+use crate::support::{Database, PASSWORD, Registered, Server, configured, on_each_database_with};
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -636,32 +635,12 @@ fn the_report_says_who_has_moved_and_who_is_left() {
     });
 }
 
-/// Dies the moment a legacy token has been redeemed: counted after the commit and before the answer.
-struct KillAfterExchange;
-
-impl Meter for KillAfterExchange {
-    fn count(&self, what: Count) {
-        if what == Count::LegacyExchanged {
-            let me = std::process::id().to_string();
-            let _ = Command::new("kill").args(["-9", &me]).status();
-        }
-    }
-}
-
-const VICTIM: &str = "LATCHKEY_TEST_LEGACY_VICTIM";
-
 /// Not a test of its own: the process that the next one kills.
 #[test]
 fn victim() {
-    let Ok(place) = std::env::var(VICTIM) else { return };
-    let (database, keys) = place.split_once('\n').unwrap();
-    block_on(async {
-        let mut settings = Settings::default();
-        issuers(&mut settings);
-        let server = Server::victim_with(settings, database, keys, Arc::new(KillAfterExchange)).await;
-        println!("victim at {}", server.url);
-        std::future::pending::<()>().await;
-    });
+    let mut settings = Settings::default();
+    issuers(&mut settings);
+    victim::serve_until(Count::LegacyExchanged, settings);
 }
 
 #[test]
@@ -670,24 +649,15 @@ fn killed_between_commit_and_answer_the_retry_gets_the_session() {
         let app = app(&server, json!({})).await;
         let legacy = token(&server, json!({}));
         server.halt().await;
-        let place = format!("{}\n{}", server.database().url(), server.keys_directory().display());
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["legacy::victim", "--exact", "--nocapture"])
-            .env(VICTIM, place)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-        let url = lines.find_map(|line| line.unwrap().split_once("victim at ").map(|(_, url)| url.to_owned())).unwrap();
+        let victim = Victim::start(&server, "legacy::victim");
         let form = [
             ("grant_type", EXCHANGE),
             ("subject_token", &*legacy),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
         ];
-        let request = server.http.post(format!("{url}/oauth2/token")).basic_auth(&app.id, Some(&app.secret));
+        let request = server.http.post(format!("{}/oauth2/token", victim.url)).basic_auth(&app.id, Some(&app.secret));
         assert!(request.form(&form).send().await.is_err(), "the answer never left");
-        let status = victim.wait().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{status}");
+        victim.was_killed();
 
         let server = server.restart().await;
         let opened = server.audit("legacy_exchanged").await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use latchkey::domain::audit::AuditType;
-use latchkey::domain::ids::ClientId;
+use latchkey::domain::ids::{ClientId, SessionId};
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::storage::{
@@ -111,22 +111,25 @@ async fn the_last_two_full_admins_cannot_both_go(bed: Bed) {
     }
 }
 
+/// An operator's ending of a session, under way.
+fn ending(store: &Arc<dyn Store>, id: SessionId) -> tokio::task::JoinHandle<EndOutcome> {
+    let end = EndSession {
+        id,
+        of_client: None,
+        reason: EndReason::RevokedByAdmin,
+        now: NOW,
+        horizon: NOW.plus(seconds(600)),
+        audit: event(AuditType::SessionRevoked),
+    };
+    let store = Arc::clone(store);
+    tokio::spawn(async move { store.end_session(end).await.unwrap() })
+}
+
 async fn revoking_against_refreshing_ends_the_session(bed: Bed) {
     let nodes = bed.nodes().await;
     for _ in 0..ROUNDS {
         let token = bed.login().await;
-        let end = EndSession {
-            id: token.session,
-            of_client: None,
-            reason: EndReason::RevokedByAdmin,
-            now: NOW,
-            horizon: NOW.plus(seconds(600)),
-            audit: event(AuditType::SessionRevoked),
-        };
-        let ending = {
-            let store = Arc::clone(&nodes[0]);
-            tokio::spawn(async move { store.end_session(end).await.unwrap() })
-        };
+        let ending = ending(&nodes[0], token.session);
         let refreshes = (0..4).map(|_| {
             let request = bed.request(&token, NOW);
             move |store: Arc<dyn Store>| async move { store.refresh(request).await.unwrap().outcome }
@@ -146,18 +149,7 @@ async fn revoking_against_re_signing_ends_the_session(bed: Bed) {
     let nodes = bed.nodes().await;
     for _ in 0..ROUNDS {
         let token = bed.login().await;
-        let end = EndSession {
-            id: token.session,
-            of_client: None,
-            reason: EndReason::RevokedByAdmin,
-            now: NOW,
-            horizon: NOW.plus(seconds(600)),
-            audit: event(AuditType::SessionRevoked),
-        };
-        let ending = {
-            let store = Arc::clone(&nodes[0]);
-            tokio::spawn(async move { store.end_session(end).await.unwrap() })
-        };
+        let ending = ending(&nodes[0], token.session);
         let renewals = (0..4).map(|_| {
             let renewal = RenewSession {
                 id: token.session,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::spec::refused;
 use crate::domain::error::OAuthError;
+use crate::domain::json::is_as_shallow_as;
 
 /// Bytes of the whole object as JSON at most: it is read with its user at every login.
 const SIZE_MAX: usize = 8 << 10;
@@ -16,7 +17,7 @@ const DEPTH_MAX: usize = 8;
 /// # Errors
 /// [`Code::InvalidRequest`](crate::domain::error::Code::InvalidRequest): it would be too large or too deep.
 pub(super) fn patched(base: &Map<String, Value>, patch: &Map<String, Value>) -> Result<Map<String, Value>, OAuthError> {
-    if patch.values().any(|value| !fits(value, DEPTH_MAX - 1)) {
+    if patch.values().any(|value| !is_as_shallow_as(value, DEPTH_MAX - 1)) {
         return Err(refused(format!("attributes: objects and lists nest at most {DEPTH_MAX} deep")));
     }
     let mut attributes = base.clone();
@@ -47,15 +48,6 @@ fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
                 target.insert(name.clone(), other.clone());
             }
         }
-    }
-}
-
-/// Whether a value nests no deeper than `depth`. A reader of JSON bounds the recursion.
-fn fits(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Object(members) => depth > 0 && members.values().all(|inner| fits(inner, depth - 1)),
-        Value::Array(items) => depth > 0 && items.iter().all(|inner| fits(inner, depth - 1)),
-        _ => true,
     }
 }
 

@@ -7,7 +7,6 @@
 use serde_json::json;
 
 use crate::domain::audit::{Actor, AuditType};
-use crate::domain::client::GrantType;
 use crate::domain::error::{Code, OAuthError, Reason};
 use crate::domain::ids::Sub;
 use crate::domain::session::Refusal;
@@ -57,7 +56,6 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, subject: &AccessCl
     };
     let limit = session.absolute_expires_at;
     let ready = ready.until(limit).ok_or_else(|| OAuthError::refused_exchange(Reason::AbsoluteExpired))?;
-    debug_assert!(client.may_use(GrantType::TokenExchange), "the pipeline has seen to it");
     Ok(Permit {
         ready,
         subject: subject.sub.clone(),

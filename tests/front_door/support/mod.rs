@@ -5,6 +5,7 @@ pub mod forge;
 pub mod log;
 pub mod people;
 mod reply;
+pub mod victim;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -91,11 +92,7 @@ impl Server {
     }
 
     /// A service on somebody else's database and keys, that meets its end through `meter`.
-    pub async fn victim(database: &str, keys: &str, meter: Arc<dyn Meter>) -> Self {
-        Self::victim_with(Settings::default(), database, keys, meter).await
-    }
-
-    pub async fn victim_with(mut settings: Settings, database: &str, keys: &str, meter: Arc<dyn Meter>) -> Self {
+    pub async fn victim(mut settings: Settings, database: &str, keys: &str, meter: Arc<dyn Meter>) -> Self {
         settings.database.url = DatabaseUrl::parse(database).unwrap();
         settings.keys.directory = keys.into();
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1_800_000_001)));
