@@ -255,7 +255,10 @@ fn a_lost_key_opens_nothing_but_what_the_row_proves() {
         let verdict = present(&mut session, &forged, &policy, &lost, START);
         assert_eq!(verdict.outcome, Outcome::Refused(Refusal::Unproven), "generation {generation}");
         assert_eq!(session, before);
+        assert!(!session.believes(&forged, &lost), "nor does it end the session, or tell how that stands");
+        assert!(session.believes(&forged, &KEYS), "the tag of a key that nobody lost is enough");
     }
+    assert!(session.believes(&presented(&third), &lost), "the row proves it");
     let parent = present(&mut session, &presented(&second), &policy, &lost, START);
     assert_eq!(answer(&parent).map(|token| token.secret.sha256()), Some(third.secret.sha256()));
     let next = present(&mut session, &presented(&third), &policy, &lost, START);
