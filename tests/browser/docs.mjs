@@ -212,8 +212,12 @@ async function fillForm(block, form) {
     }
   }
   if (left.size) fail(`the form has no field for ${[...left]}`);
-  // What stays empty is not sent.
-  for (const remove of await rows.locator("button.json-schema-form-item-remove").all()) await remove.click();
+  // What stays empty is not sent. Each click takes its button away, so the first one is asked for anew.
+  const removes = rows.locator("button.json-schema-form-item-remove");
+  for (let left = await removes.count(); left > 0; left = await removes.count()) {
+    await removes.first().click();
+    await removes.nth(left - 1).waitFor({ state: "detached", timeout: PATIENCE });
+  }
   for (const row of await rows.all()) {
     const sendEmpty = row.locator("input[type=checkbox]").first();
     if ((await sendEmpty.count()) && (await sendEmpty.isEnabled()) && (await sendEmpty.isChecked())) await sendEmpty.uncheck();
