@@ -1,12 +1,13 @@
 //! Passwords and client secrets: how they are prepared, hashed, checked and protected from guessing.
 //!
 //! Owns the argon2 queue ([`passwords`]), the hashes that other systems made ([`legacy`]) and their ceilings, the preparation of names and passwords ([`precis`], RFC 8265), client
-//! secrets ([`secrets`]), the throttle of failures and the check of a login ([`login`]). Nothing here ever prints or
-//! stores what it was given.
+//! secrets ([`secrets`]), the throttle of failures, the check of a login ([`login`]), and whom a token of another system
+//! names ([`foreign`]). Nothing here ever prints or stores what it was given.
 
 mod ceilings;
 mod decoys;
 mod failures;
+pub mod foreign;
 mod keyed;
 mod legacy;
 pub mod login;

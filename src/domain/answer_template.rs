@@ -43,7 +43,7 @@ pub struct Filling<'a> {
     pub refresh: Option<&'a str>,
     /// Seconds.
     pub expires_in: u64,
-    pub issued_at: Timestamp,
+    pub issued_at: Option<Timestamp>,
     pub session_expires_at: Option<Timestamp>,
     pub subject: Subject<'a>,
 }
@@ -151,7 +151,7 @@ fn plain_value_of(name: &str, filling: &Filling<'_>) -> Option<Value> {
         "token" | "access" => Some(filling.token.into()),
         "refresh" => filling.refresh.map(Value::from),
         "expires_in" => Some(filling.expires_in.into()),
-        "issued_at" => Some(filling.issued_at.seconds().into()),
+        "issued_at" => filling.issued_at.map(|at| at.seconds().into()),
         "session_expires_at" => filling.session_expires_at.map(|at| at.seconds().into()),
         attribute => Attribute::parse(attribute)?.value(&filling.subject),
     }
@@ -199,7 +199,7 @@ mod tests {
             token: "a.b.c",
             refresh: None,
             expires_in: 600,
-            issued_at: Timestamp::from_millis(1_999),
+            issued_at: Some(Timestamp::from_millis(1_999)),
             session_expires_at: Some(Timestamp::from_seconds(9)),
             subject,
         })

@@ -115,6 +115,13 @@ impl Client {
         self.secrets.iter().filter(move |secret| secret.expires_at.is_none_or(|end| now < end))
     }
 
+    /// What a permission has that names no scope: all of the client's but `admin*`. `None` where the client has nothing
+    /// but what must be named.
+    pub fn unnamed_scope(&self) -> Option<Scope> {
+        let all = self.scope.without_admin();
+        (!all.is_empty() || self.scope.is_empty()).then_some(all)
+    }
+
     /// What its tokens name as `aud` when the request names no `resource`.
     pub fn audience_or<'a>(&'a self, issuer: &'a str) -> Vec<&'a str> {
         if self.audience.is_empty() { vec![issuer] } else { self.audience.iter().map(String::as_str).collect() }

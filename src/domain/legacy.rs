@@ -168,6 +168,12 @@ pub struct LegacyIssuer {
     pub cut_off: Timestamp,
 }
 
+/// Whether a login is from before all sessions of its user were ended, and so opens none.
+pub fn was_logged_out(logged_in_at: Option<Timestamp>, sessions_ended_at: Option<Timestamp>) -> bool {
+    // A login whose time nobody knows may have been before.
+    sessions_ended_at.is_some_and(|ended| logged_in_at.is_none_or(|login| login <= ended))
+}
+
 /// A legacy token that has opened a session before, as a client brings it again.
 #[derive(Clone, Copy, Debug)]
 pub struct Return<'a> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::client::Client;
+use super::time::Timestamp;
 
 /// The operator's `tokens.*` settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,5 +62,10 @@ impl TokenPolicy {
             refresh_heal: self.refresh_heal,
             exchange_leeway: self.exchange_leeway,
         }
+    }
+
+    /// When a session that began then ends at the latest, where it has been promised an end of its own as well.
+    pub fn limit_of(&self, started_at: Timestamp, ends_at: Option<Timestamp>) -> Timestamp {
+        started_at.plus(self.refresh_absolute).min(ends_at.unwrap_or(Timestamp::MAX))
     }
 }

@@ -1,16 +1,24 @@
-//! How a token stands, for the client that it was issued to and that may renew it: what verification endpoints of the
-//! kind that Django's packages have can say without using it.
+//! How a token stands, for the client that may renew or exchange it: what verification endpoints of the kind that Django's
+//! packages have can say without using it.
 //!
 //! Of an access token everything is told: whoever holds it can try it. Of a refresh token only how its session stands.
 //! Whether it is the current one is found out by using it alone, or else a thief could ask as often as he likes, and no
-//! replay would ever be noticed.
+//! replay would ever be noticed. Of a legacy token what its exchange would come to: a thief whom it would let in could
+//! exchange it as well. Nothing is written, and nothing is used up.
 
 use std::sync::Arc;
 
 use crate::context::Context;
-use crate::domain::client::Client;
-use crate::domain::error::OAuthError;
+use crate::credentials::foreign::user_named;
+use crate::domain::client::{Client, GrantType};
+use crate::domain::error::{OAuthError, Reason};
+use crate::domain::ids::Sub;
+use crate::domain::legacy::{Return, ReturnOutcome, come_back, was_logged_out};
+use crate::domain::scope::Scope;
+use crate::domain::time::Timestamp;
 use crate::introspection::Introspector;
+use crate::tokens::legacy::Examined;
+use crate::tokens::peek::says_it_expired;
 use crate::tokens::verify::Verified;
 
 /// How an access token stands.
@@ -35,6 +43,34 @@ pub enum RefreshStanding {
     Expired,
     /// Not one of Latchkey's, or another client's.
     Unknown,
+}
+
+/// How a legacy token stands.
+#[derive(Debug)]
+pub enum LegacyStanding {
+    /// The client would get a session for it now, or the same answer once more.
+    Exchangeable(Exchangeable),
+    /// Used up, blacklisted by its issuer, or from before all sessions of its user were ended.
+    Ended,
+    /// Or past its issuer's cut-off, or past the end of its session.
+    Expired,
+    UserDisabled,
+    /// None that counts here, or none of this client's.
+    Unknown,
+}
+
+/// What there is to tell of a legacy token that can be exchanged.
+#[derive(Debug)]
+pub struct Exchangeable {
+    pub sub: Sub,
+    /// What the exchange gives where nobody asks for less.
+    pub scope: Scope,
+    /// Its `iat`.
+    pub issued_at: Option<Timestamp>,
+    /// From when on it opens no session, if nobody exchanges it before.
+    pub expires_at: Timestamp,
+    /// When the login ends if nobody goes on with it: the same moment, until the token has opened a session.
+    pub session_expires_at: Timestamp,
 }
 
 /// # Errors
@@ -83,4 +119,85 @@ pub async fn of_refresh_token(ctx: &Context, client: &Client, text: &str) -> Res
     } else {
         RefreshStanding::Alive
     })
+}
+
+/// The rules of the exchange, in their order; what it does last is left out.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn of_legacy_token(ctx: &Context, client: &Client, text: &str) -> Result<LegacyStanding, OAuthError> {
+    if !client.may_use(GrantType::TokenExchange) {
+        return Ok(LegacyStanding::Unknown);
+    }
+    let now = ctx.now();
+    let (issuer, token) = match ctx.legacy.examine(&client.client_id, text, now) {
+        Examined::Nobodys => return Ok(LegacyStanding::Unknown),
+        Examined::Refused { refusal, .. } => {
+            return Ok(match LegacyStanding::refused(refusal.public()) {
+                // Its signature is good: what it says of its end is true.
+                LegacyStanding::Unknown if says_it_expired(text, now) => LegacyStanding::Expired,
+                standing => standing,
+            });
+        }
+        Examined::Taken { issuer, token } => (issuer, token),
+    };
+    let Some(scope) = client.unnamed_scope() else { return Ok(LegacyStanding::Unknown) };
+    let policy = ctx.policy.of(client);
+    let limit = policy.limit_of(token.started_at.unwrap_or(now), token.ends_at);
+    // Whom it would open a session for.
+    let opening = match token.lapsed {
+        Some(_) => None,
+        None => match user_named(ctx, issuer, &token.user).await? {
+            None => return Ok(LegacyStanding::Unknown),
+            Some(user) if user.disabled => return Ok(LegacyStanding::UserDisabled),
+            Some(user) => Some(user.sub).filter(|_| is_before(now, limit)),
+        },
+    };
+    let expires_at = token.expires_at.min(issuer.cut_off).min(limit);
+    let told = |sub, scope, session_expires_at| {
+        let issued_at = token.issued_at;
+        LegacyStanding::Exchangeable(Exchangeable { sub, scope, issued_at, expires_at, session_expires_at })
+    };
+    let Some(redeemed) = ctx.store.redeemed_token(&token.hash).await? else {
+        let Some(sub) = opening else { return Ok(LegacyStanding::Expired) };
+        if was_logged_out(token.started_at, ctx.store.sessions_ended_at(&sub).await?) {
+            return Ok(LegacyStanding::Ended);
+        }
+        return Ok(told(sub, scope, expires_at));
+    };
+    if redeemed.client_id != client.client_id {
+        return Ok(LegacyStanding::Unknown);
+    }
+    // The sweep has taken it: long ago, then.
+    let Some(mut session) = ctx.store.session(redeemed.sid).await? else { return Ok(LegacyStanding::Ended) };
+    let back =
+        Return { client_id: &client.client_id, redeemed_at: redeemed.redeemed_at, lapsed: opening.is_none(), now };
+    // On this copy, which nobody writes back.
+    let (outcome, _) = come_back(&mut session, back, &policy);
+    Ok(match outcome {
+        ReturnOutcome::Retried { .. } if is_before(now, session.absolute_expires_at) => {
+            let ends_at = session.expires_under(&policy);
+            told(session.sub, session.scope, ends_at)
+        }
+        ReturnOutcome::Retried { .. } | ReturnOutcome::Lapsed => LegacyStanding::Expired,
+        ReturnOutcome::Replayed => LegacyStanding::Ended,
+        ReturnOutcome::Refused(refusal) => LegacyStanding::refused(refusal.public()),
+    })
+}
+
+/// In whole seconds, as an access token's life is.
+const fn is_before(now: Timestamp, limit: Timestamp) -> bool {
+    now.seconds() < limit.seconds()
+}
+
+impl LegacyStanding {
+    /// What the exchange is refused with.
+    const fn refused(reason: Reason) -> Self {
+        match reason {
+            Reason::Revoked | Reason::ReusedAfterWindow => Self::Ended,
+            Reason::IdleExpired | Reason::AbsoluteExpired | Reason::CutOff => Self::Expired,
+            Reason::UserDisabled => Self::UserDisabled,
+            Reason::UnknownSession | Reason::TokenInactive | Reason::ClientDisabled => Self::Unknown,
+        }
+    }
 }

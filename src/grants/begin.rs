@@ -53,7 +53,7 @@ impl Beginning {
         let Asked { ctx, client, .. } = asked;
         let now = ready.now;
         let policy = ctx.policy.of(client);
-        let limit = self.started_at.plus(policy.refresh_absolute).min(self.ends_at.unwrap_or(Timestamp::MAX));
+        let limit = policy.limit_of(self.started_at, self.ends_at);
         let (idle, absolute, chain, token) = if client.may_use(GrantType::RefreshToken) {
             let (chain, token) = self.chain(asked, now).await?;
             (now.plus(policy.refresh_idle), limit, Some(chain), Some(token))

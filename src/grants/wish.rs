@@ -52,14 +52,10 @@ impl Wish {
         if let Some(named) = &self.scope {
             return Ok(named.clone());
         }
-        let all = client.scope.without_admin();
-        if all.is_empty() && !client.scope.is_empty() {
-            return Err(OAuthError::new(
-                Code::InvalidScope,
-                format!("admin scopes are given only by name; ask for scope={}", client.scope),
-            ));
-        }
-        Ok(all)
+        client.unnamed_scope().ok_or_else(|| {
+            let text = format!("admin scopes are given only by name; ask for scope={}", client.scope);
+            OAuthError::new(Code::InvalidScope, text)
+        })
     }
 
     /// The audience of a new permission with this scope.

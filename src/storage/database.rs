@@ -12,8 +12,8 @@ use super::writer::Writers;
 use super::{
     AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession,
     ImportUsers, KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemOutcome,
-    RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, Result, SessionFilter, Store, Swept, UserEffects,
-    audit, clients, import, keys, legacy, revocations, sessions, upkeep, users,
+    RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession, Result, SessionFilter, Store, Swept,
+    UserEffects, audit, clients, import, keys, legacy, revocations, sessions, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -71,6 +71,10 @@ impl Store for Database {
 
     async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome> {
         self.writers.together(Some(token.sid), token, |job| GroupJob::Redeem(Box::new(job))).await
+    }
+
+    async fn redeemed_token(&self, hash: &[u8; 32]) -> Result<Option<RedeemedToken>> {
+        Ok(legacy::one(&self.readers, hash).await?)
     }
 
     async fn migration_counts(&self) -> Result<MigrationCounts> {
@@ -150,6 +154,10 @@ impl Store for Database {
 
     async fn password_hash_of_scheme(&self, scheme: &str) -> Result<Option<String>> {
         Ok(users::password_hash_of_scheme(&self.readers, scheme).await?)
+    }
+
+    async fn sessions_ended_at(&self, sub: &Sub) -> Result<Option<Timestamp>> {
+        Ok(users::sessions_ended_at(&self.readers, sub).await?)
     }
 
     async fn users(&self, page: Page) -> Result<Listed<User>> {

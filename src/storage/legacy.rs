@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::readers::Readers;
 use super::sql::{DbResult, Hex, JsonRows, Row, Sql, args, from_json};
 use super::tx::Tx;
-use super::{LegacyCount, MigrationCounts, UserCount};
+use super::{LegacyCount, MigrationCounts, RedeemedToken, UserCount};
 use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::time::Timestamp;
 
@@ -113,6 +113,16 @@ fn redeemed_of(row: &Row) -> DbResult<Redeemed> {
         noted: row.get("noted")?,
         changed: false,
     })
+}
+
+/// The token of this hash, if it was redeemed. Locks nothing.
+pub(super) async fn one(readers: &Readers, hash: &[u8; 32]) -> DbResult<Option<RedeemedToken>> {
+    const TEXT: &str = "SELECT client_id, sub, sid, redeemed_at, noted FROM legacy_tokens WHERE hash = $1";
+    let rows = readers.fetch(TEXT, args![hash]).await?;
+    let Some(Redeemed { client_id, sid, redeemed_at, .. }) = rows.first().map(redeemed_of).transpose()? else {
+        return Ok(None);
+    };
+    Ok(Some(RedeemedToken { client_id, sid, redeemed_at }))
 }
 
 /// Writes what the trail has heard of.

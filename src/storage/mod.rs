@@ -162,6 +162,15 @@ pub enum RedeemRefusal {
     Session(Refusal),
 }
 
+/// A legacy token that has opened a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedeemedToken {
+    /// Who brought it.
+    pub client_id: ClientId,
+    pub sid: SessionId,
+    pub redeemed_at: Timestamp,
+}
+
 /// How far users have moved, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MigrationCounts {
@@ -432,6 +441,8 @@ pub trait Store: Send + Sync {
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
     /// Opens the one session of a legacy token, or meets it.
     async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome>;
+    /// The legacy token of this hash, if it has opened a session. Changes nothing.
+    async fn redeemed_token(&self, hash: &[u8; 32]) -> Result<Option<RedeemedToken>>;
     /// Goes through an index of all users and one of all redeemed tokens.
     async fn migration_counts(&self) -> Result<MigrationCounts>;
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
@@ -455,6 +466,8 @@ pub trait Store: Send + Sync {
     async fn user(&self, sub: &Sub) -> Result<Option<User>>;
     async fn user_by_username(&self, username_key: &str) -> Result<Option<User>>;
     async fn user_by_external_id(&self, external_id: &str) -> Result<Option<User>>;
+    /// When all sessions of the user were last ended.
+    async fn sessions_ended_at(&self, sub: &Sub) -> Result<Option<Timestamp>>;
     async fn users(&self, page: Page) -> Result<Listed<User>>;
     /// How many users there are by how their password hash begins: `argon2id`, `pbkdf2_sha256`, `bcrypt`, `2y`, `SSHA`;
     /// under `None` those without a password.

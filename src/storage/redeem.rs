@@ -17,7 +17,7 @@ use super::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::error::Reason;
 use crate::domain::ids::{SessionId, Sub};
-use crate::domain::legacy::{Return, ReturnOutcome, come_back};
+use crate::domain::legacy::{Return, ReturnOutcome, come_back, was_logged_out};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{Notice, Refusal};
 use crate::domain::time::Timestamp;
@@ -149,11 +149,10 @@ fn admissible<'r>(request: &'r RedeemToken, users: &Users) -> Result<&'r Opening
     let opening = request.opening.as_ref().map_err(|reason| RedeemRefusal::NotRedeemed(*reason))?;
     let user = users.get(opening.session.sub.as_str()).filter(|user| user.credential_epoch == opening.credential_epoch);
     let user = user.ok_or(RedeemRefusal::UserChanged)?;
-    match user.sessions_ended_at {
-        // A login whose time nobody knows may have been before.
-        Some(ended) if opening.logged_in_at.is_none_or(|login| login <= ended) => Err(RedeemRefusal::LoggedOut),
-        _ => Ok(opening),
+    if was_logged_out(opening.logged_in_at, user.sessions_ended_at) {
+        return Err(RedeemRefusal::LoggedOut);
     }
+    Ok(opening)
 }
 
 /// A token meets the session that it has opened.

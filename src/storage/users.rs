@@ -78,6 +78,12 @@ pub(super) async fn list(readers: &Readers, page: Page) -> DbResult<Listed<User>
     page.cut(&rows, user_of, |user| Cursor { number: user.created_at.millis(), id: user.sub.to_string() })
 }
 
+pub(super) async fn sessions_ended_at(readers: &Readers, sub: &Sub) -> DbResult<Option<Timestamp>> {
+    const TEXT: &str = "SELECT sessions_ended_at FROM users WHERE sub = $1";
+    let rows = readers.fetch(TEXT, args![sub]).await?;
+    rows.first().map_or(Ok(None), |row| row.time_if_any("sessions_ended_at"))
+}
+
 pub(super) async fn is_known_address(
     readers: &Readers,
     sub: &Sub,

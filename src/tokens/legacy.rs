@@ -160,6 +160,8 @@ pub struct LegacyToken {
     pub hash: [u8; 32],
     /// What its issuer calls the user.
     pub user: String,
+    /// Its `iat`.
+    pub issued_at: Option<Timestamp>,
     /// When the session began, as far as the token tells.
     pub started_at: Option<Timestamp>,
     /// When the session ends at the latest, where the token tells.
@@ -417,7 +419,8 @@ fn judge(
         Some(name) => find(&claims, name).and_then(moment).map(Some).ok_or(LegacyRefusal::Session),
         None => Ok(None),
     };
-    let started_at = named(&issuer.started_claim)?.or_else(|| claims.get("iat").and_then(moment));
+    let issued_at = claims.get("iat").and_then(moment);
+    let started_at = named(&issuer.started_claim)?.or(issued_at);
     if started_at.is_some_and(|at| at > latest) {
         return Err(LegacyRefusal::NotYet);
     }
@@ -432,6 +435,7 @@ fn judge(
     Ok(LegacyToken {
         hash,
         user,
+        issued_at,
         // A clock that is ahead does not lengthen the session.
         started_at: started_at.map(|at| at.min(now)),
         ends_at: named(&issuer.ends_claim)?,

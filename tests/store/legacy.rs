@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::error::Reason;
-use latchkey::domain::ids::{ClientId, SessionId};
+use latchkey::domain::ids::{ClientId, SessionId, Sub};
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::{EndReason, Refusal};
 use latchkey::domain::sources::{SystemEntropy, random};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
 use latchkey::storage::{
-    LegacyCount, MigrationCounts, Opening, RedeemOutcome, RedeemRefusal, RedeemToken, Store, Swept, UserCount,
+    LegacyCount, MigrationCounts, Opening, RedeemOutcome, RedeemRefusal, RedeemToken, RedeemedToken, Store, Swept,
+    UserCount,
 };
 
 use crate::bed::{Bed, NOW, Token, all, contract, event, login, seconds, started, user, user_effects};
@@ -30,6 +31,7 @@ contract!(
     redemptions_against_ending_all_sessions_leave_none,
     hashes_are_kept_as_long_as_they_are_needed,
     redeemed_tokens_are_counted_by_issuer_and_user,
+    asking_of_a_token_tells_what_it_has_opened_and_changes_nothing,
     one_bad_redemption_does_not_fail_the_others,
 );
 
@@ -384,6 +386,29 @@ async fn redeemed_tokens_are_counted_by_issuer_and_user(bed: Bed) {
     let mut counts = bed.store.migration_counts().await.unwrap();
     counts.users.sort_by(|one, other| one.password_scheme.cmp(&other.password_scheme));
     assert_eq!(counts, MigrationCounts { users: kinds, issuers: Vec::new() }, "who has moved has moved");
+}
+
+async fn asking_of_a_token_tells_what_it_has_opened_and_changes_nothing(bed: Bed) {
+    let user = bed.user("ada").await;
+    let token = legacy(&user, &bed);
+    let RedeemToken { hash, sid, client_id, .. } = token.redemption.clone();
+    assert_eq!(bed.store.redeemed_token(&hash).await.unwrap(), None);
+    assert_eq!(redeem(&bed, token.redemption.clone()).await, RedeemOutcome::Opened);
+    let trail = bed.count("audit").await;
+    let redeemed = RedeemedToken { client_id, sid, redeemed_at: NOW };
+    for _ in 0..2 {
+        assert_eq!(bed.store.redeemed_token(&hash).await.unwrap().as_ref(), Some(&redeemed));
+    }
+    assert_eq!(bed.store.redeemed_token(&random(&SystemEntropy)).await.unwrap(), None, "another one");
+    assert_eq!(bed.count("audit").await, trail);
+    assert!(is_retried(&redeem(&bed, token.at(NOW.plus(seconds(60)))).await), "it is as it was");
+
+    assert_eq!(bed.store.sessions_ended_at(&user.sub).await.unwrap(), None);
+    let mut effects = user_effects(AuditType::UserLoggedOut);
+    effects.now = NOW.plus(seconds(5));
+    bed.store.end_user_sessions(&user.sub, effects).await.unwrap();
+    assert_eq!(bed.store.sessions_ended_at(&user.sub).await.unwrap(), Some(NOW.plus(seconds(5))));
+    assert_eq!(bed.store.sessions_ended_at(&Sub::new("usr_nobody")).await.unwrap(), None);
 }
 
 async fn one_bad_redemption_does_not_fail_the_others(bed: Bed) {

@@ -8,11 +8,11 @@
 use serde_json::json;
 
 use crate::context::Context;
-use crate::credentials::precis::username_key;
+use crate::credentials::foreign::user_named;
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::error::{OAuthError, Reason};
 use crate::domain::ids::Sub;
-use crate::domain::legacy::{LONGEST_LEEWAY, LegacyIssuer, UserBy};
+use crate::domain::legacy::{LONGEST_LEEWAY, LegacyIssuer};
 use crate::domain::meter::Count;
 use crate::domain::scope::Scope;
 use crate::domain::secret::{Secret32, SecretText};
@@ -48,7 +48,7 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, text: &str) -> Res
     let (sid, secret) = ctx.legacy.derive(&token.hash);
     let candidate = match token.lapsed {
         Some(reason) => Err(reason),
-        None => Ok(user_of(ctx, issuer, &token.user).await?),
+        None => Ok(user_named(ctx, issuer, &token.user).await?),
     };
     let (mut user, mut first) = (None, None);
     let opening = match candidate {
@@ -112,19 +112,6 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, text: &str) -> Res
             Err(redemption_refused(asked, issuer, &token, refusal, user.as_ref().map(|user| &user.sub)).await)
         }
     }
-}
-
-/// The user that a token names.
-async fn user_of(ctx: &Context, issuer: &LegacyIssuer, name: &str) -> Result<Option<User>, OAuthError> {
-    Ok(match issuer.user_by {
-        UserBy::ExternalId => ctx.store.user_by_external_id(name).await?,
-        UserBy::Sub => ctx.store.user(&Sub::new(name)).await?,
-        // What cannot be a username is nobody's.
-        UserBy::Username => match username_key(name) {
-            Ok(key) => ctx.store.user_by_username(&key).await?,
-            Err(_) => None,
-        },
-    })
 }
 
 fn opening(asked: &Asked<'_>, issuer: &LegacyIssuer, token: &LegacyToken, session: Session, user: &User) -> Opening {

@@ -15,7 +15,7 @@ use crate::domain::scope::Scope;
 use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
 use crate::flows::revoke::{RevokeRequest, revoke};
-use crate::flows::standing::{self, AccessStanding, RefreshStanding};
+use crate::flows::standing::{self, AccessStanding, LegacyStanding, RefreshStanding};
 use crate::grants::{self, ExchangeParameters, TokenRequest, TokenResponse, TokenType};
 use crate::tokens::peek;
 use crate::tokens::verify::Verified;
@@ -45,7 +45,8 @@ pub struct Told<'a> {
     pub token: &'a str,
     pub refresh: Option<&'a str>,
     pub expires_in: u64,
-    pub issued_at: Timestamp,
+    /// `None` where a legacy token does not tell.
+    pub issued_at: Option<Timestamp>,
     pub session_expires_at: Option<Timestamp>,
     pub sub: &'a str,
     pub scope: &'a Scope,
@@ -57,7 +58,7 @@ impl<'a> From<&'a TokenResponse> for Told<'a> {
             token: &tokens.access_token,
             refresh: tokens.refresh_token.as_ref().map(SecretText::expose),
             expires_in: tokens.expires_in,
-            issued_at: tokens.issued_at,
+            issued_at: Some(tokens.issued_at),
             session_expires_at: tokens.session_expires_at,
             sub: &tokens.sub,
             scope: &tokens.scope,
@@ -178,6 +179,12 @@ impl<'a> Caller<'a> {
     /// 503.
     pub async fn refresh_standing(&self, token: &SecretText) -> Result<RefreshStanding, OAuthError> {
         standing::of_refresh_token(&self.app.context, &self.client, token.expose()).await
+    }
+
+    /// # Errors
+    /// 503.
+    pub async fn legacy_standing(&self, token: &SecretText) -> Result<LegacyStanding, OAuthError> {
+        standing::of_legacy_token(&self.app.context, &self.client, token.expose()).await
     }
 
     /// Why `token` was refused with `error`.

@@ -2,13 +2,17 @@
 //! their words, their default answer, and the status that says that all is well.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::answers::{Answer, Refused};
 use super::body::Body;
 use super::caller::{Caller, Told, Why};
 use super::{Operation, Styled};
 use crate::domain::error::Code;
-use crate::flows::standing::AccessStanding;
+use crate::domain::secret::SecretText;
+use crate::domain::time::Timestamp;
+use crate::flows::standing::{AccessStanding, LegacyStanding};
+use crate::tokens::peek::looks_like_access_token;
 
 /// What tells the two apart.
 pub struct Words {
@@ -96,9 +100,13 @@ async fn refresh(words: &Words, style: &Styled, caller: &Caller<'_>, body: Body)
     }
 }
 
-/// The answer to a good token has the same one in it, as in the original.
+/// The answer to a good token has the same one in it, as in the original. One of a legacy issuer is good while [`refresh`]
+/// would take it.
 async fn verify(words: &Words, style: &Styled, caller: &Caller<'_>, body: Body) -> Result<Answer, Refused> {
     let [token] = body.texts(["token"])?;
+    if !looks_like_access_token(token.expose()) {
+        return verify_legacy(words, style, caller, &token).await;
+    }
     let verified = match caller.access_standing(&token).await? {
         AccessStanding::Active(verified) => verified,
         AccessStanding::Expired { .. } => return Err(words.refusal(Why::Expired).into()),
@@ -114,10 +122,35 @@ async fn verify(words: &Words, style: &Styled, caller: &Caller<'_>, body: Body) 
         token: token.expose(),
         refresh: None,
         expires_in: verified.expires_at.since(caller.now()).as_secs(),
-        issued_at: claims.iat,
+        issued_at: Some(claims.iat),
         session_expires_at,
         sub: &claims.sub,
         scope: &claims.scope,
+    };
+    good(words, style, caller, told).await
+}
+
+async fn verify_legacy(
+    words: &Words,
+    style: &Styled,
+    caller: &Caller<'_>,
+    token: &SecretText,
+) -> Result<Answer, Refused> {
+    let found = match caller.legacy_standing(token).await? {
+        LegacyStanding::Exchangeable(found) => found,
+        LegacyStanding::Expired => return Err(words.refusal(Why::Expired).into()),
+        LegacyStanding::Ended => return Err(words.refusal(Why::Ended).into()),
+        LegacyStanding::UserDisabled => return Err(words.refusal(Why::UserDisabled).into()),
+        LegacyStanding::Unknown => return Err(words.refusal(Why::NotTaken).into()),
+    };
+    let told = Told {
+        token: token.expose(),
+        refresh: None,
+        expires_in: found.expires_at.since(caller.now()).as_secs(),
+        issued_at: found.issued_at,
+        session_expires_at: Some(found.session_expires_at),
+        sub: found.sub.as_str(),
+        scope: &found.scope,
     };
     good(words, style, caller, told).await
 }
@@ -126,12 +159,15 @@ async fn good(words: &Words, style: &Styled, caller: &Caller<'_>, told: Told<'_>
     #[derive(Serialize)]
     struct Plain<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
-        pk: Option<i64>,
+        pk: Option<Value>,
         token: &'a str,
     }
     match &style.response {
         Some(template) => words.good(&caller.filled(template, told).await?),
-        None => words.good(&Plain { pk: words.has_pk.then(|| told.issued_at.seconds()), token: told.token }),
+        None => {
+            let pk = words.has_pk.then(|| told.issued_at.map(Timestamp::seconds).into());
+            words.good(&Plain { pk, token: told.token })
+        }
     }
 }
 

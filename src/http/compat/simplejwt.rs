@@ -9,7 +9,7 @@ use super::{Operation, Styled};
 use crate::domain::client::GrantType;
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::secret::SecretText;
-use crate::flows::standing::{AccessStanding, RefreshStanding};
+use crate::flows::standing::{AccessStanding, LegacyStanding, RefreshStanding};
 use crate::grants::TokenResponse;
 use crate::tokens::peek::looks_like_access_token;
 use crate::tokens::refresh::looks_like_refresh_token;
@@ -110,7 +110,7 @@ async fn used(
     .into())
 }
 
-/// A token of either kind, of this client.
+/// A token of either kind, of this client; or of a legacy issuer, while an exchange would take it.
 async fn verify(caller: &Caller<'_>, body: Body) -> Result<Answer, Refused> {
     let [token] = body.texts(["token"])?;
     let refused = if looks_like_refresh_token(token.expose()) {
@@ -120,12 +120,20 @@ async fn verify(caller: &Caller<'_>, body: Body) -> Result<Answer, Refused> {
             RefreshStanding::Expired => Answer::token_not_valid(EXPIRED),
             RefreshStanding::Unknown => Answer::token_not_valid(INVALID),
         }
-    } else {
+    } else if looks_like_access_token(token.expose()) {
         match caller.access_standing(&token).await? {
             AccessStanding::Active(_) => return nothing(),
             AccessStanding::Ended => Answer::general(BLACKLISTED),
             AccessStanding::Expired { .. } => Answer::token_not_valid(EXPIRED),
             AccessStanding::Unknown => Answer::token_not_valid(INVALID),
+        }
+    } else {
+        match caller.legacy_standing(&token).await? {
+            LegacyStanding::Exchangeable(_) => return nothing(),
+            LegacyStanding::Ended => Answer::general(BLACKLISTED),
+            LegacyStanding::Expired => Answer::token_not_valid(EXPIRED),
+            LegacyStanding::UserDisabled => Answer::unauthorized(NO_ACCOUNT_OF_TOKEN),
+            LegacyStanding::Unknown => Answer::token_not_valid(INVALID),
         }
     };
     Err(refused.into())

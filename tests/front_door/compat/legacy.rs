@@ -91,10 +91,6 @@ fn the_next_renewal_of_a_drf_jwt_client_moves_it_in() {
         .await;
         let legacy = renewing(&server, json!({}));
         let began = server.clock_seconds() - 3600;
-        // It is honoured once, and that is its renewal: a service that asks of it is told no.
-        let asked = server.post(VERIFY, json!({ "token": legacy })).await;
-        assert_eq!(asked.text, r#"{"non_field_errors":["Error decoding token."]}"#);
-
         let moved = server.post(REFRESH, json!({ "token": legacy })).await;
         assert_eq!(
             (moved.status, shape(&moved.text)),
@@ -178,8 +174,240 @@ fn a_refresh_token_of_simplejwt_moves_in_once() {
                 assert_eq!((refused.status, &refused.body), (401, &says), "{path}: {over}");
             }
         }
-        let asked = server.post(VERIFY, json!({ "token": refreshing(&server, json!({ "jti": "3" })) })).await;
-        assert_eq!((asked.status, &asked.body), (401, &invalid));
+    });
+}
+
+/// Everything that a question could have changed: sessions, redeemed tokens, the trail.
+async fn written(server: &Server) -> [String; 3] {
+    let mut all = ["sessions?limit=1000", "migration", "audit?limit=1000"].map(str::to_owned);
+    for text in &mut all {
+        let reply = server.admin_get(&format!("/admin/v1/{text}")).await;
+        reply.is(200);
+        *text = reply.text;
+    }
+    all
+}
+
+/// What `verify` says of a token, after it was held to writing nothing.
+async fn asked(server: &Server, token: &str) -> (u16, String) {
+    let before = written(server).await;
+    let reply = server.post(VERIFY, json!({ "token": token })).await;
+    assert_eq!(written(server).await, before, "asking changes nothing: {}", reply.text);
+    (reply.status, shape(&reply.text))
+}
+
+fn drf_refusal(text: &str) -> (u16, String) {
+    (400, json!({ "non_field_errors": [text] }).to_string())
+}
+
+#[test]
+fn an_old_token_is_good_while_it_could_be_exchanged() {
+    on_each_database_with(moving_in(CompatStyle::DrfJwt, "drf-jwt"), async |server: Server| {
+        people(&server, resigning()).await;
+        let legacy = renewing(&server, json!({}));
+        let good = (201, format!(r#"{{"pk":{},"token":"<token>"}}"#, server.clock_seconds() - 60));
+        for _ in 0..2 {
+            assert_eq!(asked(&server, &legacy).await, good);
+        }
+        let same = server.post(VERIFY, json!({ "token": legacy })).await;
+        assert_eq!(same.body["token"], legacy.as_str());
+        assert_eq!(asked(&server, &changed(&legacy)).await, drf_refusal("Error decoding token."));
+
+        let moved = server.post(REFRESH, json!({ "token": legacy })).await;
+        moved.is(201);
+        assert_eq!(server.audit("legacy_exchanged").await.len(), 1);
+        for wait in [0, 60] {
+            server.clock.advance(Duration::from_secs(wait));
+            assert_eq!(asked(&server, &legacy).await, good, "the answer may have got lost");
+        }
+        server.clock.advance(Duration::from_millis(1));
+        assert_eq!(asked(&server, &legacy).await, drf_refusal("Token is blacklisted."), "after the retry window");
+        let next = server.post(REFRESH, json!({ "token": moved.body["token"] })).await;
+        next.is(201);
+        assert_eq!(asked(&server, &legacy).await, drf_refusal("Token is blacklisted."), "asking ends no session");
+
+        let used = renewing(&server, json!({ "jti": "used" }));
+        let moved = server.post(REFRESH, json!({ "token": used })).await;
+        server.clock.advance(Duration::from_secs(1));
+        server.post(REFRESH, json!({ "token": moved.body["token"] })).await.is(201);
+        assert_eq!(asked(&server, &used).await, drf_refusal("Token is blacklisted."), "its successor is in use");
+    });
+}
+
+#[test]
+fn what_could_not_be_exchanged_is_refused_as_the_exchange_would() {
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), "denied\n").unwrap();
+    let settings = |settings: &mut Settings| {
+        moving_in(CompatStyle::DrfJwt, "drf-jwt")(settings);
+        let mut others = settings.legacy_issuers[0].clone();
+        settings.legacy_issuers[0].issuer = Some("ours".into());
+        settings.legacy_issuers[0].denied_file = Some(list.path().to_owned());
+        (others.name, others.issuer, others.clients) = ("others".into(), Some("theirs".into()), vec!["other".into()]);
+        settings.legacy_issuers.push(others);
+    };
+    on_each_database_with(settings, async |server: Server| {
+        people(&server, resigning()).await;
+        disable(&server, "leaver").await;
+        let now = server.clock_seconds();
+        let ours = |over: Value| renewing(&server, with(json!({ "iss": "ours" }), over));
+        assert_eq!(asked(&server, &ours(json!({}))).await.0, 201);
+        for (over, says, at_refresh) in [
+            (json!({ "exp": now }), "Token has expired.", None),
+            (json!({ "orig_iat": now - 86_400 }), "Token has expired.", Some("Refresh has expired.")),
+            (json!({ "jti": "denied" }), "Token is blacklisted.", None),
+            (json!({ "username": "leaver" }), "User account is disabled.", None),
+            (json!({ "username": "nobody" }), "Error decoding token.", None),
+            (json!({ "username": null }), "Error decoding token.", None),
+            (json!({ "username": null, "exp": now }), "Token has expired.", None),
+            (json!({ "iss": "theirs" }), "Error decoding token.", None),
+        ] {
+            let token = ours(over.clone());
+            assert_eq!(asked(&server, &token).await, drf_refusal(says), "{over}");
+            let refused = server.post(REFRESH, json!({ "token": token })).await;
+            assert_eq!((refused.status, refused.text), drf_refusal(at_refresh.unwrap_or(says)), "{over}");
+        }
+
+        let (moved, unmoved) = (ours(json!({ "jti": "moved" })), ours(json!({ "jti": "unmoved" })));
+        server.post(REFRESH, json!({ "token": moved })).await.is(201);
+        let alice = sub_of(&server, "alice").await;
+        server.admin_post(&format!("/admin/v1/users/{alice}/logout"), Value::Null).await.is_success();
+        for token in [&moved, &unmoved] {
+            assert_eq!(asked(&server, token).await, drf_refusal("Token is blacklisted."), "after the logout");
+        }
+        server.clock.advance(MINUTE);
+        assert_eq!(asked(&server, &ours(json!({ "orig_iat": now + 1 }))).await.0, 201, "a login after it");
+
+        server.clock.advance(60 * 24 * HOUR);
+        assert_eq!(asked(&server, &ours(json!({}))).await, drf_refusal("Token has expired."), "after the cut-off");
+    });
+}
+
+#[test]
+fn a_token_that_expired_with_its_answer_lost_is_good_as_long_as_the_retry_is() {
+    on_each_database_with(moving_in(CompatStyle::DrfJwt, "drf-jwt"), async |server: Server| {
+        people(&server, resigning()).await;
+        let legacy = renewing(&server, json!({ "exp": server.clock_seconds() + 1 }));
+        server.post(REFRESH, json!({ "token": legacy })).await.is(201);
+        server.clock.advance(Duration::from_secs(15));
+        assert_eq!(asked(&server, &legacy).await.0, 201);
+        server.clock.advance(Duration::from_secs(1));
+        assert_eq!(asked(&server, &legacy).await, drf_refusal("Token has expired."));
+        server.clock.advance(Duration::from_secs(45));
+        assert_eq!(asked(&server, &legacy).await, drf_refusal("Token is blacklisted."), "by now it is a replay");
+    });
+}
+
+#[test]
+fn a_token_is_known_as_used_up_after_its_session_was_swept() {
+    on_each_database_with(moving_in(CompatStyle::DrfJwt, "drf-jwt"), async |server: Server| {
+        people(&server, resigning()).await;
+        let legacy = renewing(&server, json!({ "exp": server.clock_seconds() + 30 * 86_400 }));
+        server.post(REFRESH, json!({ "token": legacy })).await.is(201);
+        server.clock.advance(20 * 24 * HOUR);
+        latchkey::jobs::sweep(std::sync::Arc::clone(&server.app)).await.unwrap();
+        let sessions = server.admin_get("/admin/v1/sessions").await.body;
+        assert_eq!(sessions["items"], json!([]));
+        assert_eq!(asked(&server, &legacy).await, drf_refusal("Token is blacklisted."));
+    });
+}
+
+#[test]
+fn a_token_that_another_client_has_exchanged_is_none_of_this_ones() {
+    let shared = |settings: &mut Settings| {
+        moving_in(CompatStyle::DrfJwt, "drf-jwt")(settings);
+        settings.legacy_issuers[0].clients.push("other".into());
+    };
+    on_each_database_with(shared, async |server: Server| {
+        people(&server, resigning()).await;
+        let other = json!({ "client_id": "other", "grant_types": ["password", EXCHANGE],
+                            "lifetimes": { "refresh_absolute": "24h" } });
+        let other = server.app(other).await;
+        let legacy = renewing(&server, json!({ "exp": server.clock_seconds() + 30 * 86_400 }));
+        assert_eq!(asked(&server, &legacy).await.0, 201);
+        server.redeem(&other, &legacy, &[]).await.is(200);
+        let refused = drf_refusal("Error decoding token.");
+        assert_eq!(asked(&server, &legacy).await, refused);
+        let at_refresh = server.post(REFRESH, json!({ "token": legacy })).await;
+        assert_eq!((at_refresh.status, at_refresh.text.as_str()), (refused.0, refused.1.as_str()));
+        server.clock.advance(20 * 24 * HOUR);
+        latchkey::jobs::sweep(std::sync::Arc::clone(&server.app)).await.unwrap();
+        assert_eq!(asked(&server, &legacy).await, refused, "nor that there was a session once");
+    });
+}
+
+#[test]
+fn a_client_without_the_exchange_is_told_no() {
+    let verify_alone = |settings: &mut Settings| {
+        moving_in(CompatStyle::DrfJwt, "drf-jwt")(settings);
+        settings.compat[0].refresh = None;
+    };
+    on_each_database_with(verify_alone, async |server: Server| {
+        people(&server, json!({ "grant_types": ["password"] })).await;
+        let refused = drf_refusal("Error decoding token.");
+        assert_eq!(asked(&server, &renewing(&server, json!({}))).await, refused);
+    });
+}
+
+#[test]
+fn the_answer_of_the_operator_is_filled_from_an_old_token_too() {
+    let settings = |settings: &mut Settings| {
+        moving_in(CompatStyle::DrfJwt, "drf-jwt")(settings);
+        settings.compat[0].response = Some(json!({
+            "token": "{token}", "refresh": "{refresh}", "ttl": "{expires_in}", "pk": "{issued_at}",
+            "until": "{session_expires_at}", "user": { "id": "{external_id}", "sub": "{sub}" },
+        }));
+    };
+    on_each_database_with(settings, async |server: Server| {
+        people(&server, resigning()).await;
+        let (now, alice) = (server.clock_seconds(), sub_of(&server, "alice").await);
+        let told = |token: &str, ttl: i64, pk: Value, until: i64| {
+            json!({ "token": token, "refresh": null, "ttl": ttl, "pk": pk, "until": until,
+                    "user": { "id": "id-alice", "sub": alice } })
+        };
+        let verified = async |token: &str| server.post(VERIFY, json!({ "token": token })).await.body;
+        let plain = renewing(&server, json!({}));
+        assert_eq!(verified(&plain).await, told(&plain, 240, json!(now - 60), now + 240));
+        // The first of these packages wrote no `iat`.
+        let undated = signed(&json!({ "username": "alice", "orig_iat": now - 3600, "exp": now + 240 }));
+        assert_eq!(verified(&undated).await, told(&undated, 240, Value::Null, now + 240));
+        let ending = renewing(&server, json!({ "orig_iat": now - 86_400 + 9 }));
+        assert_eq!(verified(&ending).await, told(&ending, 9, json!(now - 60), now + 9), "its session ends before it");
+
+        server.post(REFRESH, json!({ "token": plain })).await.is(201);
+        server.clock.advance(Duration::from_secs(10));
+        let session_ends = now + 300;
+        assert_eq!(verified(&plain).await, told(&plain, 230, json!(now - 60), session_ends));
+    });
+}
+
+#[test]
+fn simplejwt_answers_for_old_tokens_in_its_words() {
+    on_each_database_with(moving_in(CompatStyle::SimpleJwt, "simplejwt"), async |server: Server| {
+        people(&server, json!({})).await;
+        disable(&server, "leaver").await;
+        let now = server.clock_seconds();
+        let legacy = refreshing(&server, json!({}));
+        for _ in 0..2 {
+            assert_eq!(asked(&server, &legacy).await, (200, "{}".to_owned()));
+        }
+        let not_valid = |text: &str| (401, format!(r#"{{"detail":"{text}","code":"token_not_valid"}}"#));
+        let no_account = (401, r#"{"detail":"No active account found for the given token."}"#.to_owned());
+        for (over, says) in [
+            (json!({ "exp": now }), not_valid("Token is expired")),
+            (json!({ "token_type": "access" }), not_valid("Token is invalid")),
+            (json!({ "token_type": "access", "exp": now }), not_valid("Token is expired")),
+            (json!({ "user_id": "id-nobody" }), not_valid("Token is invalid")),
+            (json!({ "user_id": "id-leaver" }), no_account),
+        ] {
+            assert_eq!(asked(&server, &refreshing(&server, over.clone())).await, says, "{over}");
+        }
+        let moved = server.post(REFRESH, json!({ "refresh": legacy })).await;
+        moved.is(200);
+        server.post(BLACKLIST, json!({ "refresh": moved.body["refresh"] })).await.is(200);
+        let blacklisted = (400, r#"{"non_field_errors":["Token is blacklisted"]}"#.to_owned());
+        assert_eq!(asked(&server, &legacy).await, blacklisted);
+        assert_eq!(server.audit("legacy_exchanged").await.len(), 1);
     });
 }
 
