@@ -25,3 +25,4 @@ pub mod template;
 pub mod time;
 pub mod units;
 pub mod user;
+pub mod wish;

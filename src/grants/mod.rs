@@ -9,8 +9,8 @@ mod client_credentials;
 mod issue;
 mod password;
 mod refresh_token;
+mod still_allowed;
 mod token_exchange;
-mod wish;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::domain::origin::Origin;
 use crate::domain::scope::{Scope, is_admin};
 use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
+use crate::domain::wish::Wish;
 use crate::introspection::Introspector;
 use issue::Permit;
 pub use token_exchange::{ExchangeParameters, TokenType};
-use wish::Wish;
 
 /// A token request as it came in, each parameter at most once and never empty.
 pub struct TokenRequest {
@@ -126,7 +126,7 @@ async fn serve(
             format!("the client is not registered for the grant type {}", grant.as_str()),
         ));
     }
-    let wish = Wish::read(request, &client)?;
+    let wish = Wish::read(request.scope.as_deref(), request.resource.iter().map(String::as_str), &client)?;
     let asked = Asked { ctx, credentials, introspector, client, wish, request };
     let permit = match grant {
         GrantType::Password => password::authorise(&asked).await?,

@@ -3,7 +3,7 @@
 
 use super::begin::Beginning;
 use super::issue::{Permit, Ready, Standing};
-use super::{Asked, client_disabled, missing, wish};
+use super::{Asked, client_disabled, missing};
 use crate::credentials::login::{self, LoggedIn, Login};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::client::GrantType;
@@ -11,6 +11,7 @@ use crate::domain::error::{Code, OAuthError};
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
+use crate::domain::wish;
 use crate::storage::{OpenOutcome, OpenSession};
 
 /// # Errors

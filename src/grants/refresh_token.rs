@@ -5,7 +5,8 @@
 use serde_json::json;
 
 use super::issue::{Permit, Ready, Standing};
-use super::{Asked, TokenRequest, missing, wish};
+use super::still_allowed::still_allowed;
+use super::{Asked, TokenRequest, missing};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::domain::audit::{Actor, AuditType};
@@ -48,7 +49,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     let (successor, session) = judge(ctx, refreshed)?;
 
     let (scope, audience) = wish.narrowed(&session.scope, &session.audience)?;
-    let scope = wish::still_allowed(ctx, client, &session.sub, scope).await?;
+    let scope = still_allowed(ctx, client, &session.sub, scope).await?;
     // Read again: the store may have derived the successor with keys that are newer than those of `ready`.
     let refresh_token = refresh::encode(&ctx.replica.keys(), &successor).map_err(OAuthError::internal)?;
     Ok(Permit {

@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::domain::audit::{Actor, AuditType};
 use crate::domain::error::{Code, OAuthError, Reason};
 use crate::domain::ids::Sub;
+use crate::domain::wish::Wish;
 use crate::grants::issue::{Permit, Ready, Standing};
-use crate::grants::wish::Wish;
 use crate::grants::{Asked, TokenType};
 use crate::tokens::claims::{AccessClaims, Act};
 

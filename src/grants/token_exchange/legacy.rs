@@ -18,9 +18,10 @@ use crate::domain::scope::Scope;
 use crate::domain::secret::{Secret32, SecretText};
 use crate::domain::session::{Session, Successor};
 use crate::domain::user::User;
+use crate::domain::wish::{self, Wish};
 use crate::grants::begin::Beginning;
 use crate::grants::issue::{Permit, Ready, Standing};
-use crate::grants::wish::{self, Wish};
+use crate::grants::still_allowed::still_allowed;
 use crate::grants::{Asked, TokenType};
 use crate::storage::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken};
 use crate::tokens::legacy::{Examined, LegacyRefusal, LegacyToken};
@@ -100,7 +101,7 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, text: &str) -> Res
         RedeemOutcome::Retried { session, late } => {
             ctx.meter.count(Count::LegacyRetried { late });
             let (scope, audience) = wish.narrowed(&session.scope, &session.audience)?;
-            let scope = wish::still_allowed(ctx, client, &session.sub, scope).await?;
+            let scope = still_allowed(ctx, client, &session.sub, scope).await?;
             let again = again(ctx, &session, secret)?;
             permit(ready, &session, user, (scope, audience), again)
         }

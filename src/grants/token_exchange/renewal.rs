@@ -10,8 +10,9 @@ use crate::domain::audit::{Actor, AuditType};
 use crate::domain::error::{Code, OAuthError, Reason};
 use crate::domain::ids::Sub;
 use crate::domain::session::Refusal;
+use crate::domain::wish::Wish;
 use crate::grants::issue::{Permit, Ready, Standing};
-use crate::grants::wish::{self, Wish};
+use crate::grants::still_allowed::still_allowed;
 use crate::grants::{Asked, TokenType};
 use crate::storage::{RenewOutcome, RenewSession};
 use crate::tokens::claims::AccessClaims;
@@ -26,7 +27,7 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, subject: &AccessCl
     };
     let (scope, audience) = wish.narrowed(&subject.scope, &subject.aud)?;
     let sub = Sub::new(subject.sub.as_str());
-    let scope = wish::still_allowed(ctx, client, &sub, scope).await?;
+    let scope = still_allowed(ctx, client, &sub, scope).await?;
 
     let ready = Ready::make(ctx, client).await?;
     let policy = ctx.policy.of(client);

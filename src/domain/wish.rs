@@ -3,16 +3,13 @@
 //! A right to administer (`admin*`) is never given unasked, and only where everyone involved holds it; a token that
 //! carries one is for the issuer alone, so that no other API ever gets hold of it.
 
-use super::TokenRequest;
-use crate::context::Context;
-use crate::domain::client::Client;
-use crate::domain::error::{Code, OAuthError};
-use crate::domain::ids::Sub;
-use crate::domain::scope::{Scope, is_admin, is_unknown_admin};
+use super::client::Client;
+use super::error::{Code, OAuthError};
+use super::scope::{Scope, is_admin, is_unknown_admin};
 
 /// What a request asks for, within what its client may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wish {
+pub struct Wish {
     /// `None` where the request leaves it to us.
     pub scope: Option<Scope>,
     /// Well-formed, none twice; empty where the request leaves it to us.
@@ -22,8 +19,12 @@ pub(super) struct Wish {
 impl Wish {
     /// # Errors
     /// `invalid_scope` or `invalid_target`, naming what cannot be had.
-    pub fn read(request: &TokenRequest, client: &Client) -> Result<Self, OAuthError> {
-        let scope = match &request.scope {
+    pub fn read<'r>(
+        scope: Option<&str>,
+        resources: impl IntoIterator<Item = &'r str>,
+        client: &Client,
+    ) -> Result<Self, OAuthError> {
+        let scope = match scope {
             Some(text) => {
                 let scope =
                     Scope::parse(text).map_err(|fault| OAuthError::new(Code::InvalidScope, fault.to_string()))?;
@@ -32,13 +33,13 @@ impl Wish {
             }
             None => None,
         };
-        let mut resource: Vec<String> = Vec::with_capacity(request.resource.len());
-        for name in &request.resource {
+        let mut resource: Vec<String> = Vec::new();
+        for name in resources {
             if !is_absolute_uri(name) {
                 return Err(target(name, "is not an absolute URI without a fragment (RFC 8707 section 2)"));
             }
-            if !resource.contains(name) {
-                resource.push(name.clone());
+            if !resource.iter().any(|known| known == name) {
+                resource.push(name.to_owned());
             }
         }
         Ok(Self { scope, resource })
@@ -143,33 +144,15 @@ impl Wish {
 }
 
 /// The part of a scope that is still held: by name, or for a right to administer by one that holds it.
-pub(super) fn still_held(scope: &Scope, held: &Scope) -> Scope {
+pub fn still_held(scope: &Scope, held: &Scope) -> Scope {
     scope.filtered(|token| holds(held, token))
-}
-
-/// A session outlives changes to its client and its user: what they have lost since, its next token has lost too. Should the
-/// database fail here, after the rotation, the client's retry is answered with the very same successor.
-pub(super) async fn still_allowed(
-    ctx: &Context,
-    client: &Client,
-    sub: &Sub,
-    scope: Scope,
-) -> Result<Scope, OAuthError> {
-    let scope = still_held(&scope, &client.scope);
-    if !scope.iter().any(is_admin) {
-        return Ok(scope);
-    }
-    let user = ctx.store.user(sub).await?;
-    let held = user.map(|user| user.admin_scopes).unwrap_or_default();
-    let administration = still_held(&scope.only_admin(), &held);
-    Ok(scope.filtered(|token| !is_admin(token) || administration.contains(token)))
 }
 
 /// Refuses a scope whose rights to administer the user does not hold as well.
 ///
 /// # Errors
 /// `invalid_scope`, naming the first.
-pub(super) fn user_holds(scope: &Scope, admin_scopes: &Scope) -> Result<(), OAuthError> {
+pub fn user_holds(scope: &Scope, admin_scopes: &Scope) -> Result<(), OAuthError> {
     within(&scope.only_admin(), admin_scopes, "the user may not have")
 }
 
@@ -208,15 +191,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::client_auth::ClientClaim;
     use crate::domain::client::AuthMethod;
     use crate::domain::ids::ClientId;
     use crate::domain::key::Alg;
-    use crate::domain::origin::Origin;
     use crate::domain::policy::Lifetimes;
     use crate::domain::scope::ADMIN_SCOPES;
     use crate::domain::time::Timestamp;
-    use crate::grants::ExchangeParameters;
 
     const ISSUER: &str = "https://id.example";
 
@@ -247,18 +227,7 @@ mod tests {
     }
 
     fn wish(client: &Client, scope: Option<&str>, resource: &[&str]) -> Result<Wish, OAuthError> {
-        let request = TokenRequest {
-            grant_type: String::new(),
-            client: ClientClaim::default(),
-            username: None,
-            password: None,
-            refresh_token: None,
-            scope: scope.map(str::to_owned),
-            resource: resource.iter().map(|name| (*name).to_owned()).collect(),
-            exchange: ExchangeParameters::default(),
-            origin: Origin::direct("192.0.2.1".parse().unwrap()),
-        };
-        Wish::read(&request, client)
+        Wish::read(scope, resource.iter().copied(), client)
     }
 
     /// The scope a request gets, or the code and the text it is refused with.
