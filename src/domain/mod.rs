@@ -16,6 +16,7 @@ pub mod meter;
 pub mod newcomers;
 pub mod origin;
 pub mod policy;
+pub mod redirect_uri;
 pub mod revocation;
 pub mod scope;
 pub mod secret;
