@@ -305,6 +305,40 @@ fn a_server_is_administered_from_the_shell() {
     let changed = served.admin(place, &["client", "update", "app", "--name", "App", "--json"], "");
     assert_eq!(json(&changed)["client_name"], "App");
 
+    let add = ["client", "add", "--id", "web", "--grant", "authorization_code,refresh_token", "--redirect-uri"];
+    let flags = "https://app.example.com/callback --redirect-uri http://127.0.0.1/callback --post-logout-redirect-uri \
+                 https://app.example.com/ --backchannel-logout-uri https://app.example.com/logout --require-pkce false \
+                 --response-mode form_post --id-token-alg ES256 --userinfo-alg RS256 --skip-consent true --client-uri \
+                 https://app.example.com --policy-uri https://app.example.com/privacy --tos-uri \
+                 https://app.example.com/terms --json";
+    let web = json(&served.admin(place, &[&add[..], &flags.split_whitespace().collect::<Vec<_>>()].concat(), ""));
+    let shown = json(&served.admin(place, &["client", "show", "web", "--json"], ""));
+    for (member, value) in [
+        ("redirect_uris", r#"["https://app.example.com/callback","http://127.0.0.1/callback"]"#),
+        ("post_logout_redirect_uris", r#"["https://app.example.com/"]"#),
+        ("backchannel_logout_uri", r#""https://app.example.com/logout""#),
+        ("require_pkce", "false"),
+        ("response_modes", r#"["form_post"]"#),
+        ("id_token_signed_response_alg", r#""ES256""#),
+        ("userinfo_signed_response_alg", r#""RS256""#),
+        ("skip_consent", "true"),
+        ("client_uri", r#""https://app.example.com""#),
+        ("policy_uri", r#""https://app.example.com/privacy""#),
+        ("tos_uri", r#""https://app.example.com/terms""#),
+    ] {
+        assert_eq!((web[member].to_string(), shown[member].to_string()), (value.into(), value.into()), "{member}");
+    }
+    let table = served.admin(place, &["client", "show", "web"], "");
+    assert!(table.out.contains("https://app.example.com/logout"), "{table:?}");
+    let update = ["client", "update", "web", "--redirect-uri", "http://app.example.com/callback"];
+    let refused = served.admin(place, &update, "");
+    assert_eq!(refused.status, Some(1));
+    assert!(refused.err.contains("http is taken for loopback only"), "{refused:?}");
+    let update = ["client", "update", "web", "--redirect-uri", "https://app.example.com/cb", "--skip-consent", "false"];
+    let updated = json(&served.admin(place, &[&update[..], &["--json"]].concat(), ""));
+    assert_eq!(updated["redirect_uris"].to_string(), r#"["https://app.example.com/cb"]"#);
+    assert_eq!((&updated["skip_consent"], &updated["require_pkce"]), (&false.into(), &false.into()));
+
     let operator = ["client", "add", "--client-id", "ops", "--grant", "client_credentials", "--scope", "admin:keys"];
     assert_eq!(served.admin(place, &operator, "").status, Some(0), "rights are handed out by who has them");
     let secret_of_ops = json(&served.admin(place, &["client", "secret", "ops", "--overlap", "0s", "--json"], ""));

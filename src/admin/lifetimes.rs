@@ -101,13 +101,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::admin::clients::spec::blank;
     use crate::domain::ids::ClientId;
     use crate::domain::time::Timestamp;
 
     fn judge(body: Value) -> Result<(), OAuthError> {
         let spec: LifetimesSpec = serde_json::from_value(body).expect("the right shape");
-        let mut client = blank(ClientId::new("web"), Timestamp::from_seconds(1));
+        let mut client = Client::blank(ClientId::new("web"), Timestamp::from_seconds(1));
         client.lifetimes = spec.applied_to(&Lifetimes::default())?;
         check(&client, &TokenPolicy::default())
     }

@@ -85,7 +85,7 @@ pub(super) struct Fields {
     /// A name for people
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Grant types: password, refresh_token, client_credentials, token-exchange
+    /// Grant types: authorization_code, password, refresh_token, client_credentials, token-exchange
     #[arg(long = "grant", value_name = "TYPE", value_delimiter = ',')]
     grants: Vec<String>,
     /// Scopes it may ask for, separated by spaces
@@ -106,6 +106,39 @@ pub(super) struct Fields {
     /// A browser origin that may call for it
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
+    /// Where codes go: https, http on loopback, or an app's scheme as com.example.app:/callback
+    #[arg(long = "redirect-uri", value_name = "URI", help_heading = "Code flow")]
+    redirect_uris: Vec<String>,
+    /// Where a browser may be sent after a logout
+    #[arg(long = "post-logout-redirect-uri", value_name = "URI", help_heading = "Code flow")]
+    post_logout_redirect_uris: Vec<String>,
+    /// Where it is told that a sign-in has ended
+    #[arg(long, value_name = "URI", help_heading = "Code flow")]
+    backchannel_logout_uri: Option<String>,
+    /// Whether a code needs PKCE; false only for clients with a secret or a key [default: true]
+    #[arg(long, value_name = "BOOL", help_heading = "Code flow")]
+    require_pkce: Option<bool>,
+    /// How codes may come back: query, form_post [default: both]
+    #[arg(long = "response-mode", value_name = "MODE", value_delimiter = ',', help_heading = "Code flow")]
+    response_modes: Vec<String>,
+    /// Algorithm of its ID tokens: RS256 or ES256
+    #[arg(long, value_name = "ALG", help_heading = "Code flow")]
+    id_token_alg: Option<String>,
+    /// Algorithm of signed userinfo: RS256 or ES256 [default: plain JSON]
+    #[arg(long, value_name = "ALG", help_heading = "Code flow")]
+    userinfo_alg: Option<String>,
+    /// Whether its users are not asked, for first-party clients
+    #[arg(long, value_name = "BOOL", help_heading = "Code flow")]
+    skip_consent: Option<bool>,
+    /// Its home page, shown where users are asked
+    #[arg(long, value_name = "URI", help_heading = "Code flow")]
+    client_uri: Option<String>,
+    /// Its privacy policy, shown there, too
+    #[arg(long, value_name = "URI", help_heading = "Code flow")]
+    policy_uri: Option<String>,
+    /// Its terms of service, shown there, too
+    #[arg(long, value_name = "URI", help_heading = "Code flow")]
+    tos_uri: Option<String>,
     /// How long its access tokens live, such as 10m
     #[arg(long, value_name = "SPAN", help_heading = "Lifetimes")]
     access_ttl: Option<String>,
@@ -154,6 +187,17 @@ impl Fields {
         set("allowed_origins", many(&self.origins));
         set("rotate_refresh", self.rotate_refresh.map(Value::from));
         set("disabled", self.disable.then_some(Value::Bool(true)));
+        set("redirect_uris", many(&self.redirect_uris));
+        set("post_logout_redirect_uris", many(&self.post_logout_redirect_uris));
+        set("backchannel_logout_uri", text(&self.backchannel_logout_uri));
+        set("require_pkce", self.require_pkce.map(Value::from));
+        set("response_modes", many(&self.response_modes));
+        set("id_token_signed_response_alg", text(&self.id_token_alg));
+        set("userinfo_signed_response_alg", text(&self.userinfo_alg));
+        set("skip_consent", self.skip_consent.map(Value::from));
+        set("client_uri", text(&self.client_uri));
+        set("policy_uri", text(&self.policy_uri));
+        set("tos_uri", text(&self.tos_uri));
         let lifetimes = [
             ("access_ttl", &self.access_ttl),
             ("refresh_idle", &self.refresh_idle),

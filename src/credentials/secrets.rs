@@ -192,11 +192,8 @@ mod tests {
     use super::super::CredentialSettings;
     use super::super::tests::credentials;
     use super::*;
-    use crate::domain::client::{AuthMethod, ClientSecret};
+    use crate::domain::client::ClientSecret;
     use crate::domain::ids::ClientId;
-    use crate::domain::key::Alg;
-    use crate::domain::policy::Lifetimes;
-    use crate::domain::scope::Scope;
     use crate::domain::sources::SystemEntropy;
     use crate::domain::time::Timestamp;
 
@@ -207,25 +204,7 @@ mod tests {
     }
 
     fn client(secrets: Vec<ClientSecret>) -> Client {
-        let created_at = Timestamp::from_seconds(0);
-        Client {
-            client_id: ClientId::new("c"),
-            client_name: String::new(),
-            auth_method: AuthMethod::ClientSecretBasic,
-            grant_types: Vec::new(),
-            scope: Scope::default(),
-            access_token_alg: Alg::ES256,
-            audience: Vec::new(),
-            resource_identifiers: Vec::new(),
-            allowed_origins: Vec::new(),
-            lifetimes: Lifetimes::default(),
-            rotate_refresh: None,
-            disabled: false,
-            secrets,
-            created_at,
-            updated_at: created_at,
-            version: 0,
-        }
+        Client { secrets, ..Client::blank(ClientId::new("c"), Timestamp::from_seconds(0)) }
     }
 
     fn secret(hash: SecretHash, expires_at: Option<Timestamp>) -> ClientSecret {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::ids::ClientId;
 use super::key::Alg;
 use super::policy::Lifetimes;
+use super::redirect_uri::{self, Kind};
 use super::scope::Scope;
 use super::time::Timestamp;
 
@@ -22,6 +23,7 @@ pub enum AuthMethod {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
+    AuthorizationCode,
     Password,
     RefreshToken,
     ClientCredentials,
@@ -30,11 +32,16 @@ pub enum GrantType {
 }
 
 impl GrantType {
-    pub const ALL: [Self; 4] = [Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::TokenExchange];
+    pub const ALL: [Self; 5] =
+        [Self::AuthorizationCode, Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::TokenExchange];
+
+    /// Those that the token endpoint answers.
+    pub const SERVED: [Self; 4] = [Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::TokenExchange];
 
     /// The `grant_type` value on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AuthorizationCode => "authorization_code",
             Self::Password => "password",
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
@@ -44,6 +51,30 @@ impl GrantType {
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grant| grant.as_str() == text)
+    }
+}
+
+/// How an authorization response comes back (OAuth 2.0 Multiple Response Types section 2.1, Form Post Response Mode).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseMode {
+    Query,
+    FormPost,
+}
+
+impl ResponseMode {
+    pub const ALL: [Self; 2] = [Self::Query, Self::FormPost];
+
+    /// The `response_mode` value on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::FormPost => "form_post",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text)
     }
 }
 
@@ -96,18 +127,101 @@ pub struct Client {
     pub secrets: Vec<ClientSecret>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    // What a row of a client that was registered before it had these does not hold is their default.
+    /// Where codes go, compared by [`redirect_uri::matches`].
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Where a browser may be sent after a logout.
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// Who is told when a sign-in ends (OpenID Connect Back-Channel Logout).
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<String>,
+    /// `false` only for confidential clients.
+    #[serde(default = "require_pkce")]
+    pub require_pkce: bool,
+    /// Never empty.
+    #[serde(default = "response_modes")]
+    pub response_modes: Vec<ResponseMode>,
+    #[serde(default = "id_token_alg")]
+    pub id_token_alg: Alg,
+    /// How userinfo is signed; `None` is plain JSON.
+    #[serde(default)]
+    pub userinfo_alg: Option<Alg>,
+    /// A first-party client, whose users are not asked.
+    #[serde(default)]
+    pub skip_consent: bool,
+    /// Pages about the client, its privacy policy and its terms: users find them where they are asked.
+    #[serde(default)]
+    pub client_uri: Option<String>,
+    #[serde(default)]
+    pub policy_uri: Option<String>,
+    #[serde(default)]
+    pub tos_uri: Option<String>,
     /// Grows with every change: a change made from an older reading is refused by the database.
     #[serde(default)]
     pub version: i64,
 }
 
+const fn require_pkce() -> bool {
+    true
+}
+
+fn response_modes() -> Vec<ResponseMode> {
+    ResponseMode::ALL.to_vec()
+}
+
+/// OpenID Connect Registration section 2.
+const fn id_token_alg() -> Alg {
+    Alg::RS256
+}
+
 impl Client {
+    /// A client of which nothing has been said yet.
+    pub fn blank(client_id: ClientId, created_at: Timestamp) -> Self {
+        Self {
+            client_id,
+            client_name: String::new(),
+            auth_method: AuthMethod::ClientSecretBasic,
+            grant_types: Vec::new(),
+            scope: Scope::default(),
+            access_token_alg: Alg::ES256,
+            audience: Vec::new(),
+            resource_identifiers: Vec::new(),
+            allowed_origins: Vec::new(),
+            lifetimes: Lifetimes::default(),
+            rotate_refresh: None,
+            disabled: false,
+            secrets: Vec::new(),
+            created_at,
+            updated_at: created_at,
+            redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            require_pkce: require_pkce(),
+            response_modes: response_modes(),
+            id_token_alg: id_token_alg(),
+            userinfo_alg: None,
+            skip_consent: false,
+            client_uri: None,
+            policy_uri: None,
+            tos_uri: None,
+            version: 0,
+        }
+    }
+
     pub fn may_use(&self, grant: GrantType) -> bool {
         self.grant_types.contains(&grant)
     }
 
     pub fn is_public(&self) -> bool {
         self.auth_method == AuthMethod::None
+    }
+
+    /// Whether another program on a user's machine can pass for it: it proves nothing, and its codes go to whatever
+    /// listens there (RFC 8252 section 8.6).
+    pub fn can_be_impersonated(&self) -> bool {
+        self.is_public() && self.redirect_uris.iter().any(|uri| redirect_uri::kind_of(uri) != Ok(Kind::Web))
     }
 
     /// Secrets that still count, newest first.
@@ -137,5 +251,69 @@ impl Client {
     /// A full admin that can act with nobody's help: what must never be the last one removed.
     pub fn is_full_admin(&self) -> bool {
         !self.disabled && self.scope.contains("admin") && self.may_use(GrantType::ClientCredentials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_from_before_the_code_flow_reads_as_a_client_of_the_defaults() {
+        let body = r#"{"client_id":"web","client_name":"Web","auth_method":"client_secret_basic",
+            "grant_types":["password","refresh_token"],"scope":"read","access_token_alg":"ES256",
+            "audience":["https://api.example.com"],"resource_identifiers":[],"allowed_origins":[],
+            "lifetimes":{"access_ttl":300,"refresh_idle":null,"refresh_absolute":null,"refresh_retry_window":null,
+            "late_retry":null},"rotate_refresh":null,"disabled":false,"secrets":[],"created_at":1000,
+            "updated_at":1000,"version":3}"#;
+        let read: Client = serde_json::from_str(body).unwrap();
+        let expected = Client {
+            client_name: "Web".into(),
+            grant_types: vec![GrantType::Password, GrantType::RefreshToken],
+            scope: Scope::parse("read").unwrap(),
+            audience: vec!["https://api.example.com".into()],
+            lifetimes: Lifetimes { access_ttl: Some(300), ..Lifetimes::default() },
+            version: 3,
+            ..Client::blank(ClientId::new("web"), Timestamp::from_seconds(1))
+        };
+        assert_eq!(read, expected);
+        assert!(read.require_pkce && !read.skip_consent);
+        assert_eq!((read.response_modes, read.id_token_alg), (ResponseMode::ALL.to_vec(), Alg::RS256));
+    }
+
+    #[test]
+    fn what_is_registered_survives_its_row() {
+        let client = Client {
+            redirect_uris: vec!["https://app.example.com/callback".into()],
+            post_logout_redirect_uris: vec!["https://app.example.com/".into()],
+            backchannel_logout_uri: Some("https://app.example.com/logout".into()),
+            require_pkce: false,
+            response_modes: vec![ResponseMode::FormPost],
+            id_token_alg: Alg::ES256,
+            userinfo_alg: Some(Alg::RS256),
+            skip_consent: true,
+            client_uri: Some("https://app.example.com".into()),
+            policy_uri: Some("https://app.example.com/privacy".into()),
+            tos_uri: Some("https://app.example.com/terms".into()),
+            ..Client::blank(ClientId::new("web"), Timestamp::from_seconds(1))
+        };
+        let row = serde_json::to_string(&client).unwrap();
+        assert_eq!(serde_json::from_str::<Client>(&row).unwrap(), client);
+    }
+
+    #[test]
+    fn only_what_proves_nothing_and_answers_on_the_users_machine_can_be_impersonated() {
+        for (auth_method, uri, can) in [
+            (AuthMethod::None, "https://app.example.com/callback", false),
+            (AuthMethod::None, "http://127.0.0.1/callback", true),
+            (AuthMethod::None, "http://localhost:3000/callback", true),
+            (AuthMethod::None, "com.example.app:/callback", true),
+            (AuthMethod::ClientSecretBasic, "http://127.0.0.1/callback", false),
+        ] {
+            let redirect_uris = vec!["https://app.example.com/".into(), uri.into()];
+            let blank = Client::blank(ClientId::new("app"), Timestamp::from_seconds(1));
+            let client = Client { auth_method, redirect_uris, ..blank };
+            assert_eq!(client.can_be_impersonated(), can, "{auth_method:?} {uri}");
+        }
     }
 }

@@ -193,8 +193,6 @@ mod tests {
     use super::*;
     use crate::domain::client::AuthMethod;
     use crate::domain::ids::ClientId;
-    use crate::domain::key::Alg;
-    use crate::domain::policy::Lifetimes;
     use crate::domain::scope::ADMIN_SCOPES;
     use crate::domain::time::Timestamp;
 
@@ -205,25 +203,9 @@ mod tests {
     }
 
     fn client(scope: Scope, audience: &[&str]) -> Client {
-        let created_at = Timestamp::from_seconds(0);
-        Client {
-            client_id: ClientId::new("c"),
-            client_name: String::new(),
-            auth_method: AuthMethod::None,
-            grant_types: Vec::new(),
-            scope,
-            access_token_alg: Alg::ES256,
-            audience: audience.iter().map(|name| (*name).to_owned()).collect(),
-            resource_identifiers: Vec::new(),
-            allowed_origins: Vec::new(),
-            lifetimes: Lifetimes::default(),
-            rotate_refresh: None,
-            disabled: false,
-            secrets: Vec::new(),
-            created_at,
-            updated_at: created_at,
-            version: 0,
-        }
+        let audience = audience.iter().map(|name| (*name).to_owned()).collect();
+        let blank = Client::blank(ClientId::new("c"), Timestamp::from_seconds(0));
+        Client { auth_method: AuthMethod::None, scope, audience, ..blank }
     }
 
     fn wish(client: &Client, scope: Option<&str>, resource: &[&str]) -> Result<Wish, OAuthError> {

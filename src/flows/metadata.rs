@@ -35,7 +35,7 @@ pub fn authorization_server(ctx: &Context) -> AuthorizationServerMetadata {
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         introspection_endpoint: format!("{issuer}/oauth2/introspect"),
         revocation_endpoint: format!("{issuer}/oauth2/revoke"),
-        grant_types_supported: GrantType::ALL.map(GrantType::as_str).to_vec(),
+        grant_types_supported: GrantType::SERVED.map(GrantType::as_str).to_vec(),
         response_types_supported: Vec::new(),
         token_endpoint_auth_methods_supported: all_methods.clone(),
         introspection_endpoint_auth_methods_supported: with_secret,

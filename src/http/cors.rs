@@ -163,10 +163,6 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::domain::client::AuthMethod;
-    use crate::domain::key::Alg;
-    use crate::domain::policy::Lifetimes;
-    use crate::domain::scope::Scope;
     use crate::domain::time::Timestamp;
 
     struct Fixed(Mutex<(i64, Vec<Arc<Client>>)>);
@@ -182,24 +178,8 @@ mod tests {
     }
 
     fn client(id: &str, origin: &str, disabled: bool) -> Arc<Client> {
-        Arc::new(Client {
-            client_id: ClientId::new(id),
-            client_name: id.into(),
-            auth_method: AuthMethod::None,
-            grant_types: Vec::new(),
-            scope: Scope::default(),
-            access_token_alg: Alg::ES256,
-            audience: Vec::new(),
-            resource_identifiers: Vec::new(),
-            allowed_origins: vec![origin.into()],
-            lifetimes: Lifetimes::default(),
-            rotate_refresh: None,
-            disabled,
-            secrets: Vec::new(),
-            created_at: Timestamp::from_seconds(0),
-            updated_at: Timestamp::from_seconds(0),
-            version: 0,
-        })
+        let blank = Client::blank(ClientId::new(id), Timestamp::from_seconds(0));
+        Arc::new(Client { allowed_origins: vec![origin.into()], disabled, ..blank })
     }
 
     fn registry() -> (Arc<Fixed>, AllowedOrigins) {

@@ -23,5 +23,6 @@ mod legacy;
 mod logs;
 mod moving;
 mod refresh;
+mod registration;
 mod secrets;
 mod throttle;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use latchkey::domain::audit::{Actor, AuditEvent, AuditRecord, AuditType};
-use latchkey::domain::client::{AuthMethod, Client, GrantType};
+use latchkey::domain::client::{Client, GrantType};
 use latchkey::domain::ids::{ClientId, SessionId, Sub};
-use latchkey::domain::key::Alg;
-use latchkey::domain::policy::{Lifetimes, TokenPolicy};
+use latchkey::domain::policy::TokenPolicy;
 use latchkey::domain::revocation::{Revocation, RevocationSink};
 use latchkey::domain::scope::Scope;
 use latchkey::domain::secret::Secret32;
@@ -405,22 +404,11 @@ pub fn user(name: &str) -> User {
 
 pub fn client(name: &str, scope: &str) -> Client {
     Client {
-        client_id: ClientId::new(name),
         client_name: name.to_owned(),
-        auth_method: AuthMethod::ClientSecretBasic,
         grant_types: vec![GrantType::ClientCredentials],
         scope: Scope::parse(scope).unwrap(),
-        access_token_alg: Alg::ES256,
-        audience: Vec::new(),
-        resource_identifiers: Vec::new(),
-        allowed_origins: Vec::new(),
-        lifetimes: Lifetimes::default(),
-        rotate_refresh: None,
-        disabled: false,
-        secrets: Vec::new(),
-        created_at: NOW,
-        updated_at: NOW,
         version: 1,
+        ..Client::blank(ClientId::new(name), NOW)
     }
 }
 

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::admin::clients::spec::blank;
 use crate::admin::{ATTEMPTS, AdminCaller, contended};
 use crate::context::Context;
 use crate::credentials::{Credentials, secrets};
@@ -91,7 +90,7 @@ fn admin(ctx: &Context, secret: ClientSecret) -> Client {
     Client {
         client_name: "Latchkey administration".into(),
         secrets: vec![secret],
-        ..restored(&blank(ClientId::new(BUILT_IN_ADMIN), ctx.now()))
+        ..restored(&Client::blank(ClientId::new(BUILT_IN_ADMIN), ctx.now()))
     }
 }
 
@@ -104,6 +103,9 @@ fn restored(client: &Client) -> Client {
         access_token_alg: Alg::ES256,
         // Empty is the issuer, which is what the admin API takes.
         audience: Vec::new(),
+        // Without the grant type that they belong to, they would contradict the rest.
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
         disabled: false,
         ..client.clone()
     }
@@ -152,13 +154,14 @@ mod tests {
 
     #[test]
     fn the_restored_admin_is_a_full_admin() {
-        let mut broken = blank(ClientId::new(BUILT_IN_ADMIN), Timestamp::from_seconds(1));
+        let mut broken = Client::blank(ClientId::new(BUILT_IN_ADMIN), Timestamp::from_seconds(1));
         broken.disabled = true;
         broken.audience = vec!["https://api.example.com".into()];
+        broken.redirect_uris = vec!["com.example.app:/callback".into()];
         broken.version = 7;
         let restored = restored(&broken);
         assert!(restored.is_full_admin() && !restored.is_public());
-        assert!(restored.audience.is_empty());
+        assert!(restored.audience.is_empty() && restored.redirect_uris.is_empty());
         assert_eq!(restored.version, 7, "the change is planned on what was read");
     }
 }

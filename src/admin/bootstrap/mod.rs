@@ -10,12 +10,13 @@ use serde::Deserialize;
 pub use admin::{AdminSecret, ensure_admin, recover};
 
 use super::AdminCaller;
-use super::clients::spec::{Bounds, ClientSpec, blank};
+use super::clients::spec::{Bounds, ClientSpec};
 use super::field::{Field, Object};
 use super::users::spec::{UserSpec, changed};
 use super::{clients, users};
 use crate::context::Context;
 use crate::credentials::{Credentials, precis};
+use crate::domain::client::Client;
 use crate::domain::error::{Code, OAuthError};
 
 /// What the file holds.
@@ -75,7 +76,7 @@ async fn client(ctx: &Context, credentials: &Credentials, spec: &ClientSpec) -> 
     if let Some(existing) = ctx.store.client(&id).await? {
         // Judged by itself: merged into what an operator has made of the client since, it might contradict that.
         let bounds = Bounds { issuer: &ctx.issuer, policy: &ctx.policy };
-        let wanted = spec.applied_to(&blank(id.clone(), ctx.now()), bounds)?;
+        let wanted = spec.applied_to(&Client::blank(id.clone(), ctx.now()), bounds)?;
         let mut differing = ClientSpec::changed(&existing, &wanted);
         differing.retain(|member| spec.has(member));
         return Ok(difference("client", id.as_str(), &differing));

@@ -7,7 +7,7 @@ pub mod spec;
 use serde_json::json;
 
 pub use secrets::{SecretRotation, rotate_secret};
-use spec::{Bounds, ClientSpec, blank};
+use spec::{Bounds, ClientSpec};
 
 use super::rights::{loses_admin, may_grant, may_touch};
 use super::{ATTEMPTS, AdminCaller, contended, last_admin, not_found, page};
@@ -41,7 +41,7 @@ pub async fn create(
     spec: &ClientSpec,
 ) -> Result<Registered, OAuthError> {
     let id = spec.given_id()?.unwrap_or_else(|| ClientId::generate(ctx.entropy.as_ref()));
-    let mut client = spec.applied_to(&blank(id, ctx.now()), bounds(ctx))?;
+    let mut client = spec.applied_to(&Client::blank(id, ctx.now()), bounds(ctx))?;
     let granted = may_grant(&caller.scope, &Scope::default(), &client.scope);
     caller.audited(ctx, granted).await?;
     let mut drawn = None;
@@ -51,10 +51,9 @@ pub async fn create(
         client.secrets = vec![secret];
         drawn = shown;
     }
-    let audit = ctx
-        .audit(AuditType::ClientCreated, caller.actor.clone())
-        .about_client(&client.client_id)
-        .detail(json!({ "scope": client.scope, "grant_types": client.grant_types }));
+    let audit = ctx.audit(AuditType::ClientCreated, caller.actor.clone()).about_client(&client.client_id).detail(
+        json!({ "scope": client.scope, "grant_types": client.grant_types, "redirect_uris": client.redirect_uris }),
+    );
     match ctx.store.create_client(client.clone(), audit).await? {
         CreateOutcome::Created => {
             ctx.replica.reload_clients().await?;
@@ -188,6 +187,10 @@ fn effects(ctx: &Context, caller: &AdminCaller, kind: AuditType, base: &Client, 
     let mut detail = json!({ "changed": ClientSpec::changed(base, next) });
     if base.scope != next.scope {
         detail["scope"] = json!({ "from": base.scope, "to": next.scope });
+    }
+    // Where codes went for a while must be known even after somebody has put it back.
+    if base.redirect_uris != next.redirect_uris {
+        detail["redirect_uris"] = json!({ "from": base.redirect_uris, "to": next.redirect_uris });
     }
     ClientEffects {
         revoke_tokens_before: must_stop.then(|| after_now(ctx)),

@@ -120,7 +120,6 @@ pub(super) fn draw(ctx: &Context) -> (ClientSecret, SecretText) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::clients::spec::blank;
     use crate::domain::client::{AuthMethod, SecretHash};
     use crate::domain::ids::ClientId;
 
@@ -134,7 +133,7 @@ mod tests {
     #[test]
     fn the_old_secret_overlaps_and_ends_no_later_than_before() {
         let start = Timestamp::from_seconds(0);
-        let mut client = blank(ClientId::new("web"), start);
+        let mut client = Client::blank(ClientId::new("web"), start);
         client.secrets = vec![secret(1)];
         let second = rotated(&client, secret(2), DAY, start).unwrap();
         assert_eq!(second.secrets[0].expires_at, None);
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn a_public_client_has_no_secret() {
         let now = Timestamp::from_seconds(0);
-        let mut client = blank(ClientId::new("spa"), now);
+        let mut client = Client::blank(ClientId::new("spa"), now);
         client.auth_method = AuthMethod::None;
         assert_eq!(rotated(&client, secret(1), DAY, now).unwrap_err().code, Code::InvalidClientMetadata);
     }

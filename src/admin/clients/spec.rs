@@ -1,6 +1,8 @@
 //! What a client body may say (RFC 7591 names), and what it makes of a client. One reading serves creation, patch and
 //! `bootstrap.file`, so that the three never disagree.
 
+mod code_flow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,7 +17,6 @@ use crate::domain::key::Alg;
 use crate::domain::policy::{Lifetimes, TokenPolicy};
 use crate::domain::scope::{ADMIN_SCOPES, Scope, is_unknown_admin};
 use crate::domain::secret::SecretText;
-use crate::domain::time::Timestamp;
 
 const ID_MAX: usize = 255;
 const NAME_MAX: usize = 255;
@@ -40,12 +41,21 @@ pub struct ClientSpec {
     pub lifetimes: Field<Object<LifetimesSpec>>,
     pub rotate_refresh: Field<bool>,
     pub disabled: Field<bool>,
+    pub redirect_uris: Field<Vec<String>>,
+    pub post_logout_redirect_uris: Field<Vec<String>>,
+    pub backchannel_logout_uri: Field<String>,
+    pub require_pkce: Field<bool>,
+    pub response_types: Field<Vec<String>>,
+    pub response_modes: Field<Vec<String>>,
+    pub id_token_signed_response_alg: Field<String>,
+    pub userinfo_signed_response_alg: Field<String>,
+    pub skip_consent: Field<bool>,
+    pub client_uri: Field<String>,
+    pub policy_uri: Field<String>,
+    pub tos_uri: Field<String>,
     // Known names whose meaning this version does not have: naming them is an error of its own.
-    pub redirect_uris: Field<Value>,
     pub jwks: Field<Value>,
     pub jwks_uri: Field<Value>,
-    pub require_pkce: Field<Value>,
-    pub id_token_signed_response_alg: Field<Value>,
 }
 
 /// A secret as a body has it.
@@ -72,28 +82,6 @@ pub struct Bounds<'a> {
     pub policy: &'a TokenPolicy,
 }
 
-/// A client of which a body has said nothing yet.
-pub fn blank(client_id: ClientId, now: Timestamp) -> Client {
-    Client {
-        client_id,
-        client_name: String::new(),
-        auth_method: AuthMethod::ClientSecretBasic,
-        grant_types: Vec::new(),
-        scope: Scope::default(),
-        access_token_alg: Alg::ES256,
-        audience: Vec::new(),
-        resource_identifiers: Vec::new(),
-        allowed_origins: Vec::new(),
-        lifetimes: Lifetimes::default(),
-        rotate_refresh: None,
-        disabled: false,
-        secrets: Vec::new(),
-        created_at: now,
-        updated_at: now,
-        version: 0,
-    }
-}
-
 impl ClientSpec {
     /// The client that `base` becomes through this body. Its id and secrets stay what they are in `base`.
     ///
@@ -112,7 +100,7 @@ impl ClientSpec {
         )?;
         self.access_token_signed_response_alg
             .as_ref()
-            .merge(&mut client.access_token_alg, Alg::ES256, |name| alg(name))?;
+            .merge(&mut client.access_token_alg, Alg::ES256, |name| alg("access_token_signed_response_alg", name))?;
         self.audience
             .as_ref()
             .merge(&mut client.audience, Vec::new(), |names| list("audience", names, resource_name))?;
@@ -129,6 +117,7 @@ impl ClientSpec {
         }
         self.rotate_refresh.as_ref().merge(&mut client.rotate_refresh, None, |own| Ok::<_, OAuthError>(Some(*own)))?;
         self.disabled.as_ref().merge(&mut client.disabled, false, |own| Ok::<_, OAuthError>(*own))?;
+        self.merge_code_flow(&mut client)?;
         self.check(&client, bounds)?;
         Ok(client)
     }
@@ -161,17 +150,12 @@ impl ClientSpec {
                 bounds.issuer
             )));
         }
+        self.check_code_flow(client)?;
         lifetimes::check(client, bounds.policy)
     }
 
     fn refuse_later_members(&self) -> Result<(), OAuthError> {
-        let later = [
-            ("redirect_uris", &self.redirect_uris),
-            ("jwks", &self.jwks),
-            ("jwks_uri", &self.jwks_uri),
-            ("require_pkce", &self.require_pkce),
-            ("id_token_signed_response_alg", &self.id_token_signed_response_alg),
-        ];
+        let later = [("jwks", &self.jwks), ("jwks_uri", &self.jwks_uri)];
         match later.into_iter().find(|(_, value)| matches!(value, Field::Is(_))) {
             None => Ok(()),
             Some((name, _)) => Err(refused(format!("{name} is not supported yet; leave it out"))),
@@ -222,6 +206,17 @@ impl ClientSpec {
             "lifetimes" => self.lifetimes.is_present(),
             "rotate_refresh" => self.rotate_refresh.is_present(),
             "disabled" => self.disabled.is_present(),
+            "redirect_uris" => self.redirect_uris.is_present(),
+            "post_logout_redirect_uris" => self.post_logout_redirect_uris.is_present(),
+            "backchannel_logout_uri" => self.backchannel_logout_uri.is_present(),
+            "require_pkce" => self.require_pkce.is_present(),
+            "response_modes" => self.response_modes.is_present(),
+            "id_token_signed_response_alg" => self.id_token_signed_response_alg.is_present(),
+            "userinfo_signed_response_alg" => self.userinfo_signed_response_alg.is_present(),
+            "skip_consent" => self.skip_consent.is_present(),
+            "client_uri" => self.client_uri.is_present(),
+            "policy_uri" => self.policy_uri.is_present(),
+            "tos_uri" => self.tos_uri.is_present(),
             _ => false,
         }
     }
@@ -240,6 +235,17 @@ impl ClientSpec {
             ("lifetimes", base.lifetimes != next.lifetimes),
             ("rotate_refresh", base.rotate_refresh != next.rotate_refresh),
             ("disabled", base.disabled != next.disabled),
+            ("redirect_uris", base.redirect_uris != next.redirect_uris),
+            ("post_logout_redirect_uris", base.post_logout_redirect_uris != next.post_logout_redirect_uris),
+            ("backchannel_logout_uri", base.backchannel_logout_uri != next.backchannel_logout_uri),
+            ("require_pkce", base.require_pkce != next.require_pkce),
+            ("response_modes", base.response_modes != next.response_modes),
+            ("id_token_signed_response_alg", base.id_token_alg != next.id_token_alg),
+            ("userinfo_signed_response_alg", base.userinfo_alg != next.userinfo_alg),
+            ("skip_consent", base.skip_consent != next.skip_consent),
+            ("client_uri", base.client_uri != next.client_uri),
+            ("policy_uri", base.policy_uri != next.policy_uri),
+            ("tos_uri", base.tos_uri != next.tos_uri),
         ];
         pairs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
@@ -310,10 +316,10 @@ fn auth_method(name: &str) -> Result<AuthMethod, OAuthError> {
     })
 }
 
-fn alg(name: &str) -> Result<Alg, OAuthError> {
+fn alg(member: &str, name: &str) -> Result<Alg, OAuthError> {
     Alg::parse(name).ok_or_else(|| {
         let known = Alg::ALL.map(Alg::as_str).join(", ");
-        refused(format!("access_token_signed_response_alg {:?} is not supported; these are: {known}", clip(name)))
+        refused(format!("{member} {:?} is not supported; these are: {known}", clip(name)))
     })
 }
 
@@ -364,10 +370,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::time::Timestamp;
 
-    fn apply(body: Value, base: Option<&Client>) -> Result<Client, OAuthError> {
+    pub fn apply(body: Value, base: Option<&Client>) -> Result<Client, OAuthError> {
         let spec: ClientSpec = serde_json::from_value(body).expect("a body of the right shape");
-        let blank = blank(ClientId::new("web"), Timestamp::from_seconds(1));
+        let blank = Client::blank(ClientId::new("web"), Timestamp::from_seconds(1));
         let policy = TokenPolicy::default();
         spec.applied_to(base.unwrap_or(&blank), Bounds { issuer: "https://id.example.com", policy: &policy })
     }
@@ -394,7 +401,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (body, named) in [
-            (json!({"grant_types": ["authorization_code"]}), "authorization_code"),
+            (json!({"grant_types": ["implicit"]}), "implicit"),
             (json!({"token_endpoint_auth_method": "private_key_jwt"}), "private_key_jwt"),
             (
                 json!({"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]}),
@@ -410,9 +417,7 @@ mod tests {
             (json!({"resource_identifiers": ["https://api.example.com/#top"]}), "#top"),
             (json!({"resource_identifiers": ["https://id.example.com"]}), "issuer"),
             (json!({"allowed_origins": ["https://*.example.com"]}), "https://*.example.com"),
-            (json!({"redirect_uris": ["https://app.example.com/cb"]}), "redirect_uris is not supported yet"),
             (json!({"jwks": {}}), "jwks"),
-            (json!({"require_pkce": false}), "require_pkce"),
             (json!({"client_name": "a\u{7}b"}), "client_name"),
         ] {
             let error = apply(body.clone(), None).expect_err(&body.to_string());
@@ -444,7 +449,7 @@ mod tests {
     #[test]
     fn no_client_has_the_name_of_the_issuer() {
         let policy = TokenPolicy::default();
-        let named = blank(ClientId::new("https://id.example.com"), Timestamp::from_seconds(1));
+        let named = Client::blank(ClientId::new("https://id.example.com"), Timestamp::from_seconds(1));
         let bounds = Bounds { issuer: "https://id.example.com", policy: &policy };
         let error = ClientSpec::default().applied_to(&named, bounds).unwrap_err();
         assert!(error.code == Code::InvalidClientMetadata && error.description.contains("issuer"));
@@ -461,15 +466,19 @@ mod tests {
 
     #[test]
     fn every_member_that_can_differ_can_be_asked_for() {
-        let all = r#"{"client_name":"x","grant_types":["password"],"scope":"a","token_endpoint_auth_method":"none",
+        let all = r#"{"client_name":"x","grant_types":["authorization_code"],"scope":"a",
+            "token_endpoint_auth_method":"client_secret_post",
             "access_token_signed_response_alg":"RS256","audience":["a"],"resource_identifiers":["b"],
             "allowed_origins":["https://a.example"],"lifetimes":{"access_ttl":"1m"},"rotate_refresh":false,
-            "disabled":true}"#;
+            "disabled":true,"redirect_uris":["https://a.example/"],"post_logout_redirect_uris":["https://a.example/"],
+            "backchannel_logout_uri":"https://a.example/","require_pkce":false,"response_modes":["query"],
+            "id_token_signed_response_alg":"ES256","userinfo_signed_response_alg":"ES256","skip_consent":true,
+            "client_uri":"https://a.example/","policy_uri":"https://a.example/","tos_uri":"https://a.example/"}"#;
         let spec: ClientSpec = serde_json::from_str(all).unwrap();
-        let base = blank(ClientId::new("web"), Timestamp::from_seconds(1));
+        let base = Client::blank(ClientId::new("web"), Timestamp::from_seconds(1));
         let next = apply(serde_json::from_str(all).unwrap(), None).unwrap();
         let changed = ClientSpec::changed(&base, &next);
-        assert_eq!(changed.len(), 11);
+        assert_eq!(changed.len(), 22);
         assert!(changed.iter().all(|member| spec.has(member) && !ClientSpec::default().has(member)));
     }
 

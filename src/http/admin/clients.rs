@@ -9,7 +9,8 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use super::{Gone, RemovalFailure, Topic, caller, location};
 use crate::admin::clients::{self, Registered, SecretRotation};
 use crate::app::App;
-use crate::domain::client::{AuthMethod, Client as Registration, GrantType};
+use crate::domain::client::{AuthMethod, Client as Registration, GrantType, ResponseMode};
+use crate::domain::key::Alg;
 use crate::domain::origin::Origin;
 use crate::domain::policy::Lifetimes as OwnLifetimes;
 use crate::domain::secret::SecretText;
@@ -42,8 +43,8 @@ struct Lifetimes {
 struct ClientMetadata {
     /// For people.
     client_name: Option<String>,
-    /// `password` (for first-party clients only), `refresh_token`, `client_credentials`. A client with none is an API
-    /// that only introspects.
+    /// `authorization_code`, `password` (for first-party clients only), `refresh_token`, `client_credentials`,
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`. A client with none is an API that only introspects.
     grant_types: Option<Vec<String>>,
     /// What its tokens may carry, separated by spaces. Names that begin with `admin` are reserved: a client's own
     /// count for `client_credentials` alone, and nobody grants one they lack.
@@ -64,16 +65,46 @@ struct ClientMetadata {
     rotate_refresh: Option<bool>,
     /// A disabled client gets no tokens, and those it has are inactive for good.
     disabled: Option<bool>,
+    /// Where codes go; needed by `authorization_code`. Each one whole: `https`, `http` on loopback, or for public clients
+    /// a private-use scheme with a dot (RFC 8252 section 7.1). A request names one of them exactly; only the port of
+    /// `http://127.0.0.1` and `http://[::1]` is free.
+    redirect_uris: Option<Vec<String>>,
+    /// Where a browser may be sent after a logout. As `redirect_uris`.
+    post_logout_redirect_uris: Option<Vec<String>>,
+    /// Where Latchkey posts a logout token when a sign-in ends: `https`, or `http` on loopback, without a fragment.
+    backchannel_logout_uri: Option<String>,
+    /// `true` (the default): a code needs PKCE with S256. `false` only for a client that proves who it is.
+    require_pkce: Option<bool>,
+    /// `code` is the only one, and goes without saying.
+    response_types: Option<Vec<String>>,
+    /// `query` and `form_post`; both by default.
+    response_modes: Option<Vec<String>>,
+    /// `RS256` (the default) or `ES256`.
+    id_token_signed_response_alg: Option<String>,
+    /// `RS256` or `ES256`; without one, userinfo is plain JSON.
+    userinfo_signed_response_alg: Option<String>,
+    /// `true` for a first-party client: its users are not asked. Not for a public client whose codes go to an app or a
+    /// port on the user's machine.
+    skip_consent: Option<bool>,
+    /// Its home page, shown where its users are asked; `https`.
+    client_uri: Option<String>,
+    /// Its privacy policy, shown there, too; `https`.
+    policy_uri: Option<String>,
+    /// Its terms of service, shown there, too; `https`.
+    tos_uri: Option<String>,
 }
 
 impl Example for ClientMetadata {
     fn example() -> Self {
         Self {
             client_name: Some("Web shop".into()),
-            grant_types: Some(vec!["password".into(), "refresh_token".into()]),
+            grant_types: Some(vec!["authorization_code".into(), "refresh_token".into()]),
             scope: Some("openid profile orders:read".into()),
             audience: Some(vec!["https://api.example.com".into()]),
             lifetimes: Some(Lifetimes { access_ttl: Some("5m".into()), ..Lifetimes::default() }),
+            redirect_uris: Some(vec!["https://shop.example.com/callback".into()]),
+            post_logout_redirect_uris: Some(vec!["https://shop.example.com/".into()]),
+            backchannel_logout_uri: Some("https://shop.example.com/logout".into()),
             ..Self::default()
         }
     }
@@ -140,6 +171,18 @@ struct Client {
     lifetimes: Lifetimes,
     rotate_refresh: Option<bool>,
     disabled: bool,
+    redirect_uris: Vec<String>,
+    post_logout_redirect_uris: Vec<String>,
+    backchannel_logout_uri: Option<String>,
+    require_pkce: bool,
+    response_modes: Vec<String>,
+    id_token_signed_response_alg: String,
+    /// How userinfo is signed; absent for plain JSON.
+    userinfo_signed_response_alg: Option<String>,
+    skip_consent: bool,
+    client_uri: Option<String>,
+    policy_uri: Option<String>,
+    tos_uri: Option<String>,
     /// Its secrets that count, newest first.
     secrets: Vec<Secret>,
     created_at: Moment,
@@ -153,7 +196,7 @@ impl Example for Client {
             client_id: "web-shop".into(),
             client_secret: None,
             client_name: "Web shop".into(),
-            grant_types: vec!["password".into(), "refresh_token".into()],
+            grant_types: vec!["authorization_code".into(), "refresh_token".into()],
             scope: "openid profile orders:read".into(),
             token_endpoint_auth_method: "client_secret_basic".into(),
             access_token_signed_response_alg: "ES256".into(),
@@ -163,6 +206,17 @@ impl Example for Client {
             lifetimes: Lifetimes { access_ttl: Some("5m".into()), ..Lifetimes::default() },
             rotate_refresh: None,
             disabled: false,
+            redirect_uris: vec!["https://shop.example.com/callback".into()],
+            post_logout_redirect_uris: vec!["https://shop.example.com/".into()],
+            backchannel_logout_uri: Some("https://shop.example.com/logout".into()),
+            require_pkce: true,
+            response_modes: vec!["query".into(), "form_post".into()],
+            id_token_signed_response_alg: "RS256".into(),
+            userinfo_signed_response_alg: None,
+            skip_consent: false,
+            client_uri: None,
+            policy_uri: None,
+            tos_uri: None,
             secrets: vec![Secret { created_at, expires_at: None }],
             updated_at: created_at,
             created_at,
@@ -228,6 +282,17 @@ impl ClientsApi {
             lifetimes: lifetimes(&client.lifetimes),
             rotate_refresh: client.rotate_refresh,
             disabled: client.disabled,
+            redirect_uris: client.redirect_uris.clone(),
+            post_logout_redirect_uris: client.post_logout_redirect_uris.clone(),
+            backchannel_logout_uri: client.backchannel_logout_uri.clone(),
+            require_pkce: client.require_pkce,
+            response_modes: client.response_modes.iter().map(|mode| ResponseMode::as_str(*mode).to_owned()).collect(),
+            id_token_signed_response_alg: client.id_token_alg.to_string(),
+            userinfo_signed_response_alg: client.userinfo_alg.as_ref().map(Alg::to_string),
+            skip_consent: client.skip_consent,
+            client_uri: client.client_uri.clone(),
+            policy_uri: client.policy_uri.clone(),
+            tos_uri: client.tos_uri.clone(),
             secrets: secrets.collect(),
             created_at: client.created_at.into(),
             updated_at: client.updated_at.into(),
@@ -370,7 +435,7 @@ mod tests {
     use crate::admin::lifetimes::LifetimesSpec;
     use crate::http::json::agreement;
 
-    const LATER: [&str; 5] = ["redirect_uris", "jwks", "jwks_uri", "require_pkce", "id_token_signed_response_alg"];
+    const LATER: [&str; 2] = ["jwks", "jwks_uri"];
 
     impl Example for Lifetimes {
         fn example() -> Self {
