@@ -107,6 +107,23 @@ impl Snapshot {
         self.verifiers.get(kid)
     }
 
+    /// The same, or a retired key: for a text that may be as old as it likes, because nothing but who wrote it matters.
+    /// Of a retired key the verifier is built for this one use.
+    pub fn past_verifier(&self, kid: &str) -> Option<VerifierSlot> {
+        if let Some(published) = self.verifiers.get(kid) {
+            return Some(published.clone());
+        }
+        let retired = |key: &&SigningKey| key.kid.as_str() == kid && matches!(key.state, KeyState::Retired { .. });
+        let key = self.table.signing.iter().find(retired)?;
+        let verifier = Material::verifier_of(key).ok()?;
+        Some(VerifierSlot::new(key, &Material { verifier, signer: None }))
+    }
+
+    /// Whether a key of that name is or was one of Latchkey's, whatever became of it.
+    pub fn knows(&self, kid: &str) -> bool {
+        self.table.signing.iter().any(|key| key.kid.as_str() == kid)
+    }
+
     /// Whether every token that names this key is inactive, for ever.
     pub fn is_compromised(&self, kid: &str) -> bool {
         self.compromised.contains(kid)

@@ -20,4 +20,4 @@ pub(crate) mod testing;
 pub use error::KeyError;
 pub use keyring::{Keyring, Snapshot};
 pub use seal::{MasterKey, MasterKeys};
-pub use slot::{SigningSlot, VerifierSlot};
+pub use slot::{SigningSlot, Typ, VerifierSlot};

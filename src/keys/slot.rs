@@ -19,6 +19,24 @@ use crate::domain::ids::{Kid, SessionId};
 use crate::domain::key::{Alg, SigningKey};
 use crate::domain::secret::Secret32;
 
+/// What a signed text says that it is, in `typ` (RFC 8725 section 3.11): no kind is ever taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typ {
+    /// RFC 9068 section 2.1.
+    AccessToken,
+    /// An ID token or a signed userinfo answer, for which OpenID Connect names no type of their own.
+    Jwt,
+}
+
+impl Typ {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "at+jwt",
+            Self::Jwt => "JWT",
+        }
+    }
+}
+
 /// What takes time to build, shared by all snapshots that hold the key.
 #[derive(Clone)]
 pub(super) struct Material {
@@ -30,7 +48,8 @@ pub(super) struct Material {
 #[derive(Clone)]
 pub(super) struct Signer {
     signer: Arc<dyn JwsSigner>,
-    header: Arc<str>,
+    access_token_header: Arc<str>,
+    jwt_header: Arc<str>,
 }
 
 /// A key that signs.
@@ -71,9 +90,12 @@ impl SigningSlot {
         self.alg
     }
 
-    /// The JOSE header of its access tokens (RFC 9068 section 2.1), in base64url.
-    pub fn header(&self) -> &str {
-        &self.signer.header
+    /// The JOSE header of what it signs, in base64url.
+    pub fn header(&self, typ: Typ) -> &str {
+        match typ {
+            Typ::AccessToken => &self.signer.access_token_header,
+            Typ::Jwt => &self.signer.jwt_header,
+        }
     }
 
     /// The longest lifetime that was durably recorded for its tokens. A longer one is raised in the store and then in
@@ -155,8 +177,11 @@ impl Signer {
             Alg::RS256 => Arc::new(RS256.signer_from_der(private_der).map_err(unusable)?),
         };
         // A kid is a thumbprint, 43 characters of base64url: nothing in it needs escaping.
-        let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{kid}"}}"#);
-        Ok(Self { signer, header: URL_SAFE_NO_PAD.encode(header).into() })
+        let header = |typ: Typ| -> Arc<str> {
+            let json = format!(r#"{{"alg":"{alg}","typ":"{}","kid":"{kid}"}}"#, typ.as_str());
+            URL_SAFE_NO_PAD.encode(json).into()
+        };
+        Ok(Self { signer, access_token_header: header(Typ::AccessToken), jwt_header: header(Typ::Jwt) })
     }
 }
 

@@ -128,14 +128,14 @@ impl AccessClaims {
 }
 
 /// RFC 7519 section 2, narrowed to whole seconds from 1970 to 9999: no other value is ever minted.
-mod numeric_date {
+pub(super) mod numeric_date {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::tokens) fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(moment.seconds())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    pub(in crate::tokens) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         // u64 refuses negative numbers, fractions and exponents.
         let seconds = u64::deserialize(deserializer)?;
         i64::try_from(seconds)
@@ -162,7 +162,7 @@ mod optional_numeric_date {
 }
 
 /// RFC 7519 section 4.1.3: a string, or an array of strings.
-mod audience {
+pub(super) mod audience {
     use super::*;
 
     pub(super) fn serialize<S: Serializer>(audience: &[String], serializer: S) -> Result<S::Ok, S::Error> {
@@ -172,7 +172,7 @@ mod audience {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    pub(in crate::tokens) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
         struct OneOrSeveral;
 
         impl<'de> Visitor<'de> for OneOrSeveral {

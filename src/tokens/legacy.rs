@@ -177,7 +177,7 @@ pub struct LegacyToken {
 pub enum LegacyRefusal {
     /// The client is not among the issuer's `clients`.
     Client,
-    /// Its type says that it is something else (RFC 8725 section 3.11).
+    /// It is something else: an access token or ID token of Latchkey's own (RFC 8725 section 3.11).
     Type,
     /// Its payload is no JSON object, or has a claim twice.
     Claims,
@@ -265,10 +265,30 @@ struct Header {
     alg: String,
     #[serde(default)]
     typ: Option<Value>,
+    #[serde(default)]
+    kid: Option<Value>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
     #[serde(default, deserialize_with = "present")]
     b64: bool,
+}
+
+/// What tells Latchkey's own tokens from the former system's, whose imported key signs them by now.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    /// Latchkey's `iss`, which may be the former system's as well.
+    pub issuer: &'a str,
+    /// Whether a key of that name is or was Latchkey's.
+    pub knows: &'a dyn Fn(&str) -> bool,
+}
+
+impl Own<'_> {
+    /// An access token by its type; whatever else we sign by the key that it names and the issuer in it.
+    fn wrote(&self, header: &Header, claims: &Map<String, Value>) -> bool {
+        let named = header.kid.as_ref().and_then(Value::as_str);
+        header.typ.as_ref().and_then(Value::as_str).is_some_and(is_access_token_type)
+            || (named.is_some_and(self.knows) && claims.get("iss").and_then(Value::as_str) == Some(self.issuer))
+    }
 }
 
 /// Every issuer, and the key that sessions are derived with.
@@ -341,7 +361,7 @@ impl LegacyIssuers {
     }
 
     /// Finds out whose the token is. Where several issuers share a key, the first that takes it has it.
-    pub fn examine(&self, client_id: &ClientId, token: &str, now: Timestamp) -> Examined<'_> {
+    pub fn examine(&self, own: Own<'_>, client_id: &ClientId, token: &str, now: Timestamp) -> Examined<'_> {
         let Some(parsed) = Parsed::of(token) else { return Examined::Nobodys };
         let mut refused = None;
         for LegacyVerifier { issuer, checks, .. } in &self.issuers {
@@ -349,11 +369,13 @@ impl LegacyIssuers {
             if !check.is_some_and(|check| check.holds(parsed.message.as_bytes(), &parsed.signature)) {
                 continue;
             }
-            let hash = sha256(parsed.message.as_bytes());
-            match judge(issuer, client_id, &parsed, hash, now) {
+            match judge(issuer, own, client_id, &parsed, now) {
                 Ok(token) => return Examined::Taken { issuer, token },
                 // One whose conditions it fails may come before the one that it is meant for.
-                Err(refusal) => refused = refused.or(Some(Examined::Refused { issuer, hash, refusal })),
+                Err(refusal) => {
+                    let hash = sha256(parsed.message.as_bytes());
+                    refused = refused.or(Some(Examined::Refused { issuer, hash, refusal }));
+                }
             }
         }
         refused.unwrap_or(Examined::Nobodys)
@@ -393,19 +415,19 @@ impl<'t> Parsed<'t> {
 /// Holds a token whose signature is good against its issuer's conditions.
 fn judge(
     issuer: &LegacyIssuer,
+    own: Own<'_>,
     client_id: &ClientId,
     parsed: &Parsed<'_>,
-    hash: [u8; 32],
     now: Timestamp,
 ) -> Result<LegacyToken, LegacyRefusal> {
     if !issuer.clients.contains(client_id) {
         return Err(LegacyRefusal::Client);
     }
-    // The former key may sign Latchkey's own tokens by now (an imported key), and none of those is a login.
-    if parsed.header.typ.as_ref().and_then(Value::as_str).is_some_and(is_access_token_type) {
+    let UniqueMembers(claims) = serde_json::from_slice(&parsed.payload).map_err(|_| LegacyRefusal::Claims)?;
+    // None of Latchkey's own tokens is a login.
+    if own.wrote(&parsed.header, &claims) {
         return Err(LegacyRefusal::Type);
     }
-    let UniqueMembers(claims) = serde_json::from_slice(&parsed.payload).map_err(|_| LegacyRefusal::Claims)?;
     let expires_at = claims.get("exp").and_then(moment).ok_or(LegacyRefusal::Expiry)?.plus(issuer.leeway);
     let latest = now.plus(CLOCK_SKEW);
     for name in ["nbf", "iat"] {
@@ -433,7 +455,7 @@ fn judge(
     let lapsed =
         if now >= issuer.cut_off { Some(Reason::CutOff) } else { (now >= expires_at).then_some(Reason::TokenInactive) };
     Ok(LegacyToken {
-        hash,
+        hash: sha256(parsed.message.as_bytes()),
         user,
         issued_at,
         // A clock that is ahead does not lengthen the session.
@@ -517,6 +539,8 @@ mod tests {
     use crate::domain::legacy::UserBy;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    /// A Latchkey that has nothing to do with the former system.
+    const STRANGE: Own<'static> = Own { issuer: "https://id.example", knows: &|_| false };
     const SECRET: &[u8] = b"a secret of the former system's, thirty-two bytes and more";
 
     fn issuer(algorithms: &[LegacyAlg]) -> LegacyIssuer {
@@ -571,7 +595,7 @@ mod tests {
     }
 
     fn examined(issuers: &LegacyIssuers, token: &str) -> Result<LegacyToken, LegacyRefusal> {
-        match issuers.examine(&ClientId::new("web"), token, NOW) {
+        match issuers.examine(STRANGE, &ClientId::new("web"), token, NOW) {
             Examined::Taken { token, .. } => Ok(token),
             Examined::Refused { refusal, .. } => Err(refusal),
             Examined::Nobodys => panic!("nobody's: {token}"),
@@ -584,7 +608,7 @@ mod tests {
 
     #[track_caller]
     fn is_nobodys(issuers: &LegacyIssuers, token: &str) {
-        assert_eq!(issuers.examine(&ClientId::new("web"), token, NOW), Examined::Nobodys, "{token}");
+        assert_eq!(issuers.examine(STRANGE, &ClientId::new("web"), token, NOW), Examined::Nobodys, "{token}");
     }
 
     /// A signer per algorithm that has key pairs, and its public key.
@@ -770,7 +794,7 @@ mod tests {
             claims.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
             assert_eq!(refusal(&strict, claims), Some(expected), "{change}");
         }
-        let other = strict.examine(&ClientId::new("other"), &with(fine), NOW);
+        let other = strict.examine(STRANGE, &ClientId::new("other"), &with(fine), NOW);
         assert!(matches!(other, Examined::Refused { refusal: LegacyRefusal::Client, .. }), "{other:?}");
     }
 
@@ -842,6 +866,29 @@ mod tests {
     }
 
     #[test]
+    fn an_id_token_of_latchkeys_own_is_no_login_either() {
+        let only = of(issuer(&[LegacyAlg::Hs256]));
+        let own = Own { issuer: "https://id.example", knows: &|kid| kid == "ours" };
+        for (header, iss, expected) in [
+            (json!({ "alg": "HS256", "typ": "JWT", "kid": "ours" }), "https://id.example", true),
+            (json!({ "alg": "HS256", "kid": "ours" }), "https://id.example", true),
+            // The former system had the same name, or called its key the same.
+            (json!({ "alg": "HS256", "typ": "JWT", "kid": "theirs" }), "https://id.example", false),
+            (json!({ "alg": "HS256", "typ": "JWT" }), "https://id.example", false),
+            (json!({ "alg": "HS256", "typ": "JWT", "kid": "ours" }), "https://old.example", false),
+        ] {
+            let mut claims = good();
+            claims["iss"] = json!(iss);
+            let token = signed(&header, &claims.to_string());
+            let refused = match only.examine(own, &ClientId::new("web"), &token, NOW) {
+                Examined::Refused { refusal, .. } => Some(refusal),
+                _ => None,
+            };
+            assert_eq!(refused, expected.then_some(LegacyRefusal::Type), "{header} {iss}");
+        }
+    }
+
+    #[test]
     fn a_user_is_named_by_a_text_or_a_number_wherever_it_stands() {
         for (claim, claims, expected) in [
             ("user_id", json!({ "user_id": 42 }), "42"),
@@ -869,7 +916,7 @@ mod tests {
             (kind("sliding", "sliding", "web"), secret()),
             (kind("others", "refresh", "other"), secret()),
         ]);
-        let name = |token: &str, client: &str| match both.examine(&ClientId::new(client), token, NOW) {
+        let name = |token: &str, client: &str| match both.examine(STRANGE, &ClientId::new(client), token, NOW) {
             Examined::Taken { issuer, .. } => issuer.name.clone(),
             Examined::Refused { issuer, refusal, .. } => format!("{} {}", issuer.name, refusal.as_str()),
             Examined::Nobodys => "nobody".into(),
@@ -940,7 +987,7 @@ mod tests {
             let only = of(LegacyIssuer { user_claim: "user.id".into(), ..issuer(&[LegacyAlg::Hs256]) });
             for payload in [format!(r#"{{"exp":{exp},"iat":{iat},"nbf":{iat},"user":{user}}}"#), whole] {
                 let token = signed(&json!({ "alg": "HS256" }), &payload);
-                if let Examined::Taken { token, .. } = only.examine(&ClientId::new("web"), &token, NOW) {
+                if let Examined::Taken { token, .. } = only.examine(STRANGE, &ClientId::new("web"), &token, NOW) {
                     prop_assert!(token.expires_at <= Timestamp::from_seconds(LATEST as i64));
                     prop_assert!(token.started_at.is_none_or(|at| at <= NOW));
                 }

@@ -1,10 +1,13 @@
-//! Minting access tokens: JWS compact serialization (RFC 7515 section 7.1) under a prebuilt signer.
+//! Signing what Latchkey says: JWS compact serialization (RFC 7515 section 7.1) under a prebuilt signer.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use serde::Serialize;
+
 use super::claims::AccessClaims;
-use crate::keys::{KeyError, SigningSlot};
+use crate::domain::time::Timestamp;
+use crate::keys::{KeyError, SigningSlot, Typ};
 
 /// Why no token was minted.
 #[derive(Debug, thiserror::Error)]
@@ -19,19 +22,32 @@ pub enum MintError {
     Key(#[from] KeyError),
 }
 
-/// Signs `claims` with the key of `slot`.
+/// Makes an access token of `claims`.
 ///
 /// # Errors
 /// `exp - iat` is above the key's [`SigningSlot::longest_ttl`], or the library refuses, which means a defect.
 pub fn mint(slot: &SigningSlot, claims: &AccessClaims) -> Result<String, MintError> {
-    let seconds = claims.exp.seconds().saturating_sub(claims.iat.seconds());
-    if u64::try_from(seconds).map_or(true, |seconds| seconds > slot.longest_ttl().as_secs()) {
-        return Err(MintError::LifetimeNotRecorded { seconds });
-    }
+    check_lifetime(slot, claims.iat, claims.exp)?;
+    sign(slot, Typ::AccessToken, claims)
+}
+
+/// Whether the key is kept for as long as a token of this life may be looked at.
+pub(super) fn check_lifetime(slot: &SigningSlot, iat: Timestamp, exp: Timestamp) -> Result<(), MintError> {
+    let seconds = exp.seconds().saturating_sub(iat.seconds());
+    let recorded = u64::try_from(seconds).is_ok_and(|seconds| seconds <= slot.longest_ttl().as_secs());
+    if recorded { Ok(()) } else { Err(MintError::LifetimeNotRecorded { seconds }) }
+}
+
+/// Signs `claims` with the key of `slot`. For what has no `exp`; a token's life is held against its key's first.
+///
+/// # Errors
+/// The library refuses, which means a defect.
+pub fn sign<T: Serialize>(slot: &SigningSlot, typ: Typ, claims: &T) -> Result<String, MintError> {
+    let header = slot.header(typ);
     let payload = serde_json::to_vec(claims)?;
     // Header, payload, an RSA signature of 2048 bits, two dots: one allocation for nearly every token.
-    let mut token = String::with_capacity(slot.header().len() + payload.len().div_ceil(3) * 4 + 344 + 2);
-    token.push_str(slot.header());
+    let mut token = String::with_capacity(header.len() + payload.len().div_ceil(3) * 4 + 344 + 2);
+    token.push_str(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
     let signature = slot.sign(token.as_bytes())?;

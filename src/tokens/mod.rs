@@ -1,10 +1,11 @@
-//! Tokens: access tokens as JWTs (RFC 7519, profiled by RFC 9068), minted and verified, and the opaque text of refresh
-//! tokens.
+//! Tokens: access tokens as JWTs (RFC 7519, profiled by RFC 9068), minted and verified, ID tokens, and the opaque text of
+//! refresh tokens.
 //!
 //! Owns what a token's bytes mean. Which key signs and which verify is the keyring's; whether a genuine token is still
 //! active is introspection's.
 
 pub mod claims;
+pub mod id_token;
 pub mod legacy;
 pub mod mint;
 pub mod peek;

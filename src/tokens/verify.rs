@@ -1,8 +1,9 @@
-//! Verifying access tokens (RFC 7515 section 5.2, RFC 8725, RFC 9068 section 4).
+//! Verifying what Latchkey signed, access tokens above all (RFC 7515 section 5.2, RFC 8725, RFC 9068 section 4).
 //!
 //! The key decides the algorithm, never the token (RFC 8725 section 3.1); key material or references in a header
 //! (`jwk`, `jku`, `x5u`, `x5c`) are not looked at; nothing of the payload is believed before the signature holds.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use super::claims::AccessClaims;
 use crate::domain::ids::Kid;
 use crate::domain::key::Alg;
 use crate::domain::time::Timestamp;
-use crate::keys::Snapshot;
+use crate::keys::{Snapshot, VerifierSlot};
 
 /// The longest token looked at, in bytes.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
@@ -98,6 +99,31 @@ pub fn verify_within(
     now: Timestamp,
     leeway: Duration,
 ) -> Result<Verified, TokenFault> {
+    let Opened { key, typ, payload } = open(token, |kid| snapshot.verifier(kid))?;
+    if !typ.as_deref().is_some_and(is_access_token_type) {
+        return Err(TokenFault::WrongType);
+    }
+    let claims = AccessClaims::parse(&payload).map_err(|_| TokenFault::Malformed)?;
+    check_claims(&claims, issuer, key.longest_ttl(), Moment { now, leeway })?;
+    Ok(Verified { expires_at: claims.exp, claims, kid: key.kid().clone(), alg: key.alg() })
+}
+
+/// A text whose signature holds. What it is, its type tells.
+pub(super) struct Opened<K> {
+    /// The key that signed it.
+    pub key: K,
+    pub typ: Option<String>,
+    pub payload: Vec<u8>,
+}
+
+/// Opens a compact JWS that a key of ours signed; `key` finds it by its name.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(super) fn open<K: Borrow<VerifierSlot>>(
+    token: &str,
+    key: impl FnOnce(&str) -> Option<K>,
+) -> Result<Opened<K>, TokenFault> {
     if token.len() > LONGEST_TOKEN {
         return Err(TokenFault::Malformed);
     }
@@ -107,24 +133,18 @@ pub fn verify_within(
     if header.crit || header.b64 || header.kid.len() > LONGEST_KID {
         return Err(TokenFault::Malformed);
     }
-    let Some(key) = snapshot.verifier(&header.kid) else {
+    let Some(key) = key(&header.kid) else {
         return Err(TokenFault::UnknownKid(Kid::new(header.kid)));
     };
-    if header.alg != key.alg().as_str() {
+    if header.alg != key.borrow().alg().as_str() {
         return Err(TokenFault::WrongAlg);
     }
     // A payload with a dot in it is no base64url.
     let (payload, signature) = (decode(payload)?, decode(signature)?);
-    if !key.verify(message.as_bytes(), &signature) {
+    if !key.borrow().verify(message.as_bytes(), &signature) {
         return Err(TokenFault::BadSignature);
     }
-
-    if !header.typ.as_deref().is_some_and(is_access_token_type) {
-        return Err(TokenFault::WrongType);
-    }
-    let claims = AccessClaims::parse(&payload).map_err(|_| TokenFault::Malformed)?;
-    check_claims(&claims, issuer, key.longest_ttl(), Moment { now, leeway })?;
-    Ok(Verified { expires_at: claims.exp, claims, kid: key.kid().clone(), alg: key.alg() })
+    Ok(Opened { key, typ: header.typ, payload })
 }
 
 /// When a token is looked at, and how long after its end it counts.

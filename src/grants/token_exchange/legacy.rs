@@ -24,7 +24,7 @@ use crate::grants::issue::{Permit, Ready, Standing};
 use crate::grants::still_allowed::still_allowed;
 use crate::grants::{Asked, TokenType};
 use crate::storage::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken};
-use crate::tokens::legacy::{Examined, LegacyRefusal, LegacyToken};
+use crate::tokens::legacy::{Examined, LegacyRefusal, LegacyToken, Own};
 use crate::tokens::refresh;
 
 /// # Errors
@@ -32,7 +32,9 @@ use crate::tokens::refresh;
 /// `invalid_scope`, `invalid_target`; 503.
 pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, text: &str) -> Result<Permit, OAuthError> {
     let Asked { ctx, client, .. } = asked;
-    let (issuer, token) = match ctx.legacy.examine(&client.client_id, text, ctx.now()) {
+    let keys = ctx.replica.keys();
+    let own = Own { issuer: &ctx.issuer, knows: &|kid| keys.knows(kid) };
+    let (issuer, token) = match ctx.legacy.examine(own, &client.client_id, text, ctx.now()) {
         // Whoever has no key can send any number of these: nothing is written of them.
         Examined::Nobodys => return Err(refuse(ctx, Reason::TokenInactive)),
         Examined::Refused { issuer, hash, refusal } => {
