@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
-use crate::domain::claim_rules::ClaimRules;
-use crate::domain::meter::Meter;
+use crate::domain::claim_rules::{ClaimPlace, ClaimRules, Subject};
+use crate::domain::meter::{Count, Meter};
 use crate::domain::policy::TokenPolicy;
 use crate::domain::sources::{Clock, Entropy};
 use crate::domain::time::Timestamp;
@@ -43,6 +45,17 @@ impl Context {
     /// revocation written now must outlive.
     pub fn horizon(&self) -> Timestamp {
         self.now().plus(self.replica.keys().longest_ttl_overall()).plus(CLOCK_SKEW)
+    }
+
+    /// What the operator's rules tell of a subject in one place. What is left out for its size is logged and counted.
+    pub fn claims_in(&self, place: ClaimPlace, subject: &Subject<'_>) -> Map<String, Value> {
+        let mapped = self.claims.claims_of(place, subject);
+        for claim in mapped.left_out {
+            let (place, sub) = (place.as_str(), subject.sub);
+            tracing::warn!(claim, place, sub, "the claim was left out: with it there would have been too much");
+            self.meter.count(Count::ClaimLeftOut);
+        }
+        mapped.claims
     }
 
     pub fn audit(&self, kind: AuditType, actor: Actor) -> AuditEvent {

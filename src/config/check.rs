@@ -325,6 +325,8 @@ impl Rules<'_> {
         let tokens = &settings.tokens;
         self.span("tokens.access_ttl", tokens.access_ttl, Duration::from_secs(1), DAY);
         self.whole_seconds("tokens.access_ttl", tokens.access_ttl);
+        self.span("tokens.id_token_ttl", tokens.id_token_ttl, Duration::from_secs(1), DAY);
+        self.whole_seconds("tokens.id_token_ttl", tokens.id_token_ttl);
         self.span("tokens.refresh_idle", tokens.refresh_idle, Duration::from_secs(1), 10 * YEAR);
         self.span("tokens.refresh_absolute", tokens.refresh_absolute, Duration::from_secs(1), 10 * YEAR);
         self.not_longer(

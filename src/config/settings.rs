@@ -268,6 +268,7 @@ impl Settings {
         v.key("keys.previous_master_keys", &mut keys.previous_master_keys);
 
         v.key("tokens.access_ttl", &mut tokens.access_ttl);
+        v.key("tokens.id_token_ttl", &mut tokens.id_token_ttl);
         v.key("tokens.refresh_idle", &mut tokens.refresh_idle);
         v.key("tokens.refresh_absolute", &mut tokens.refresh_absolute);
         v.key("tokens.refresh_retry_window", &mut tokens.refresh_retry_window);

@@ -129,14 +129,19 @@ impl Rules<'_> {
             let is_one = Scope::parse(scope).is_ok_and(|scope| scope.iter().count() == 1);
             self.refuse(&[&key("scope")], !is_one, "it is not one scope", "name one, such as profile");
         }
+        let mend = "leave it out, and the claim is in access tokens";
+        self.refuse(&[&key("in")], rule.places.is_empty(), "the claim is told nowhere", mend);
         let nobody = rule.clients.as_ref().is_some_and(Vec::is_empty);
         let mend = "leave it out, and the claim is in the tokens of every client";
         self.refuse(&[&key("clients")], nobody, "it names nobody", mend);
 
-        let hides = rule.value.is_some() && rule.scope.is_none() && rule.clients.is_none();
+        let always = rule.value.is_some() && rule.scope.is_none() && rule.clients.is_none();
+        let hides = |earlier: &ClaimSettings| {
+            earlier.claim == rule.claim && earlier.places.iter().all(|place| rule.places.contains(place))
+        };
         self.refuse(
             &[&key("claim")],
-            hides && before.iter().any(|earlier| earlier.claim == rule.claim),
+            always && before.iter().any(hides),
             "this rule always applies, so that no rule before it for the same claim ever counts",
             "put the general rule first and the exceptions after it",
         );

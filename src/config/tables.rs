@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::value::{Raw, Setting, Wrong, quote, wrong};
 use super::words::{either, word};
-use crate::domain::claim_rules::{Attribute, ClaimRule, ClaimType, Source};
+use crate::domain::claim_rules::{Attribute, ClaimPlace, ClaimRule, ClaimType, Source};
 use crate::domain::ids::ClientId;
 use crate::domain::legacy::{LegacyAlg, SecretEncoding, UserBy};
 use crate::domain::secret::SecretText;
@@ -37,15 +37,31 @@ pub(super) trait Table: Default {
 }
 
 /// One of `[[claims]]`: a claim of the operator's own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClaimSettings {
     pub claim: String,
     pub attribute: Option<Attribute>,
     pub value: Option<Value>,
     pub template: Option<Template>,
     pub kind: Option<ClaimType>,
+    pub places: Vec<ClaimPlace>,
     pub scope: Option<String>,
     pub clients: Option<Vec<String>>,
+}
+
+impl Default for ClaimSettings {
+    fn default() -> Self {
+        Self {
+            claim: String::new(),
+            attribute: None,
+            value: None,
+            template: None,
+            kind: None,
+            places: vec![ClaimPlace::AccessToken],
+            scope: None,
+            clients: None,
+        }
+    }
 }
 
 impl Table for ClaimSettings {
@@ -55,6 +71,7 @@ impl Table for ClaimSettings {
         v.key("value", &mut self.value);
         v.key("template", &mut self.template);
         v.key("as", &mut self.kind);
+        v.key("in", &mut self.places);
         v.key("scope", &mut self.scope);
         v.key("clients", &mut self.clients);
     }
@@ -73,6 +90,7 @@ impl ClaimSettings {
             claim: self.claim.clone(),
             source,
             kind: self.kind,
+            places: self.places.clone(),
             scope: self.scope.clone(),
             clients: self.clients.iter().flatten().map(ClientId::new).collect(),
         })

@@ -27,6 +27,7 @@ fn no_file_and_no_environment_run_on_the_defaults() {
         ("keys.min_publication", "\"10m\""),
         ("keys.publication_margin", "\"1m\""),
         ("tokens.access_ttl", "\"10m\""),
+        ("tokens.id_token_ttl", "\"1h\""),
         ("tokens.refresh_idle", "\"7d\""),
         ("tokens.refresh_absolute", "\"30d\""),
         ("tokens.refresh_retry_window", "\"1m\""),
@@ -349,7 +350,7 @@ fn the_tables_that_are_held_against_faults_are_good_themselves() {
 fn each_fault_of_a_table_is_told_with_its_key_and_its_mend() {
     let deep = format!("value = {}1{}", "[".repeat(9), "]".repeat(9));
     let long = format!("value = '{}'", "x".repeat(2_048));
-    let cases: [(&str, &str, &str); 59] = [
+    let cases: [(&str, &str, &str); 61] = [
         ("claims", "clam = 1", "claims[0].clam (file latchkey.toml): there is no such key; did you mean claim?"),
         (
             "claims",
@@ -376,6 +377,8 @@ fn each_fault_of_a_table_is_told_with_its_key_and_its_mend() {
             "claims[0].attribute = \"pasword\" (file latchkey.toml): nothing of that name",
         ),
         ("claims", "as = 'number'", "there is no such word here; write text, integer or boolean"),
+        ("claims", "in = []", "claims[0].in = [] (file latchkey.toml): the claim is told nowhere; leave it out"),
+        ("claims", "in = ['tokens']", "there is no such word here; write access_token, id_token or userinfo"),
         ("claims", "scope = 'a b'", "it is not one scope"),
         ("claims", "clients = []", "claims[0].clients = [] (file latchkey.toml): it names nobody; leave it out"),
         ("claims", "clients = ['']", "it is empty"),
@@ -459,6 +462,9 @@ fn tables_are_held_against_each_other_and_all_faults_told_at_once() {
     assert!(with(&hidden, &[]).unwrap_err().contains("claims[1].claim = \"c\" (file latchkey.toml): this rule always"));
     with(&[claim("value = 1"), claim("attribute = 'email'")].concat(), &[]).unwrap();
     with(&[claim("value = 1"), claim("value = 2\nscope = 'x'")].concat(), &[]).unwrap();
+    with(&[claim("attribute = 'email'"), claim("value = 1\nin = ['userinfo']")].concat(), &[]).unwrap();
+    let covered = [claim("value = 1\nin = ['id_token']"), claim("value = 2\nin = ['id_token', 'userinfo']")].concat();
+    assert!(with(&covered, &[]).unwrap_err().contains("this rule always applies"));
 
     let twice = [table("legacy_issuers", "-xxx"), table("legacy_issuers", "-xxx")].concat();
     assert!(with(&twice, &[]).unwrap_err().contains("legacy_issuers[1].name = \"old\""));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::value::{Raw, Setting, Wrong, quote, wrong};
-use crate::domain::claim_rules::{Attribute, ClaimType};
+use crate::domain::claim_rules::{Attribute, ClaimPlace, ClaimType};
 use crate::domain::legacy::{LegacyAlg, SecretEncoding, UserBy};
 use crate::domain::template::Template;
 use crate::domain::time::Timestamp;
@@ -28,6 +28,7 @@ macro_rules! word {
 }
 pub(super) use word;
 
+word!(ClaimPlace);
 word!(ClaimType);
 word!(LegacyAlg);
 word!(UserBy);

@@ -1,5 +1,5 @@
-//! Claims of the operator's own: what an access token says of its user and session beside what Latchkey says in every
-//! token (RFC 7519 section 4.2, RFC 9068 section 2.2). What a `JWT_PAYLOAD_HANDLER` did in code is a list of rules here.
+//! Claims of the operator's own: what an access token, an ID token or userinfo says of its user and session beside what
+//! Latchkey says in every one (RFC 7519 section 4.2, RFC 9068 section 2.2, OpenID Connect Core section 5.1.2). What a `JWT_PAYLOAD_HANDLER` did in code is a list of rules here.
 //!
 //! The rules are gone through in their order. One that applies and finds its value sets its claim, over what an earlier
 //! one has set; one that finds none leaves it as it is. So the general rule comes first and the exceptions after it.
@@ -205,12 +205,34 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
+/// Where a claim is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimPlace {
+    AccessToken,
+    IdToken,
+    Userinfo,
+}
+
+impl ClaimPlace {
+    pub const ALL: [Self; 3] = [Self::AccessToken, Self::IdToken, Self::Userinfo];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "access_token",
+            Self::IdToken => "id_token",
+            Self::Userinfo => "userinfo",
+        }
+    }
+}
+
 /// One rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimRule {
     pub claim: String,
     pub source: Source,
     pub kind: Option<ClaimType>,
+    /// At least one.
+    pub places: Vec<ClaimPlace>,
     /// Only in tokens that have this scope.
     pub scope: Option<String>,
     /// Only in tokens of these clients; in everyone's where it is empty.
@@ -218,8 +240,9 @@ pub struct ClaimRule {
 }
 
 impl ClaimRule {
-    fn applies(&self, client_id: &ClientId, scope: &Scope) -> bool {
-        self.scope.as_ref().is_none_or(|token| scope.contains(token))
+    fn applies(&self, place: ClaimPlace, client_id: &ClientId, scope: &Scope) -> bool {
+        self.places.contains(&place)
+            && self.scope.as_ref().is_none_or(|token| scope.contains(token))
             && (self.clients.is_empty() || self.clients.contains(client_id))
     }
 }
@@ -255,16 +278,16 @@ impl ClaimRules {
     }
 
     /// Whether a token of this client with this scope takes knowing its user.
-    pub fn need_user(&self, client_id: &ClientId, scope: &Scope) -> bool {
-        let mut applying = self.0.iter().filter(|rule| rule.applies(client_id, scope));
+    pub fn need_user(&self, place: ClaimPlace, client_id: &ClientId, scope: &Scope) -> bool {
+        let mut applying = self.0.iter().filter(|rule| rule.applies(place, client_id, scope));
         applying.any(|rule| rule.source.attributes().iter().any(Attribute::is_of_user))
     }
 
-    /// The claims of one token.
-    pub fn claims_of(&self, subject: &Subject<'_>) -> Mapped {
+    /// The claims of one token or answer.
+    pub fn claims_of(&self, place: ClaimPlace, subject: &Subject<'_>) -> Mapped {
         let mut mapped = Mapped::default();
         let mut size = 2;
-        for rule in self.0.iter().filter(|rule| rule.applies(subject.client_id, subject.scope)) {
+        for rule in self.0.iter().filter(|rule| rule.applies(place, subject.client_id, subject.scope)) {
             let found = rule.source.value(subject);
             let found = match rule.kind {
                 Some(kind) => found.and_then(|value| kind.of(&value)),
@@ -320,7 +343,14 @@ mod tests {
     }
 
     fn rule(claim: &str, source: Source) -> ClaimRule {
-        ClaimRule { claim: claim.into(), source, kind: None, scope: None, clients: Vec::new() }
+        ClaimRule {
+            claim: claim.into(),
+            source,
+            kind: None,
+            places: vec![ClaimPlace::AccessToken],
+            scope: None,
+            clients: Vec::new(),
+        }
     }
 
     fn of(text: &str) -> Source {
@@ -345,7 +375,7 @@ mod tests {
             started_at: user.map(|_| Timestamp::from_millis(1_500)),
             auth_time: user.map(|_| Timestamp::from_seconds(2)),
         };
-        Value::Object(ClaimRules::new(rules).claims_of(&subject).claims)
+        Value::Object(ClaimRules::new(rules).claims_of(ClaimPlace::AccessToken, &subject).claims)
     }
 
     #[test]
@@ -443,13 +473,38 @@ mod tests {
     #[test]
     fn the_user_is_read_only_where_a_rule_that_applies_needs_it() {
         let (web, read) = (ClientId::new("web"), Scope::parse("read").unwrap());
-        let need = |rule| ClaimRules::new(vec![rule]).need_user(&web, &read);
+        let need = |rule| ClaimRules::new(vec![rule]).need_user(ClaimPlace::AccessToken, &web, &read);
         assert!(need(rule("c", of("username"))) && need(rule("c", template("x{attributes.a}"))));
         for source in [of("session.started_at"), of("sub"), template("{sub}"), Source::Constant(json!(1))] {
             assert!(!need(rule("c", source)));
         }
         assert!(!need(ClaimRule { scope: Some("email".into()), ..rule("c", of("username")) }));
         assert!(!need(ClaimRule { clients: vec![ClientId::new("other")], ..rule("c", of("username")) }));
+    }
+
+    #[test]
+    fn a_claim_is_told_where_its_rule_says() {
+        let (client_id, scope) = (ClientId::new("web"), Scope::default());
+        let user = user();
+        let subject = Subject {
+            client_id: &client_id,
+            scope: &scope,
+            sub: Some("usr_1"),
+            user: Some(&user),
+            started_at: None,
+            auth_time: None,
+        };
+        let rules = ClaimRules::new(vec![
+            rule("a", of("username")),
+            ClaimRule { places: vec![ClaimPlace::IdToken, ClaimPlace::Userinfo], ..rule("b", of("username")) },
+        ]);
+        for (place, told) in [(ClaimPlace::AccessToken, "a"), (ClaimPlace::IdToken, "b"), (ClaimPlace::Userinfo, "b")] {
+            let claims = rules.claims_of(place, &subject).claims;
+            assert_eq!(claims.keys().collect::<Vec<_>>(), [told], "{place:?}");
+        }
+        let only = ClaimRules::new(vec![ClaimRule { places: vec![ClaimPlace::IdToken], ..rule("b", of("username")) }]);
+        assert!(only.need_user(ClaimPlace::IdToken, &client_id, &scope));
+        assert!(!only.need_user(ClaimPlace::AccessToken, &client_id, &scope));
     }
 
     fn sources() -> impl Strategy<Value = Source> {
@@ -474,7 +529,7 @@ mod tests {
             let subject = Subject {
                 client_id: &client_id, scope: &scope, sub: None, user: Some(&user), started_at: None, auth_time: None,
             };
-            let mapped = rules.claims_of(&subject);
+            let mapped = rules.claims_of(ClaimPlace::AccessToken, &subject);
             let size = Value::Object(mapped.claims.clone()).to_string().len();
             prop_assert!(size <= LARGEST, "{size}");
             let told: std::collections::BTreeSet<String> =

@@ -14,6 +14,7 @@ pub mod key;
 pub mod legacy;
 pub mod meter;
 pub mod newcomers;
+pub mod oidc_claims;
 pub mod origin;
 pub mod policy;
 pub mod redirect_uri;

@@ -9,6 +9,8 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPolicy {
     pub access_ttl: Duration,
+    /// How long an ID token says that it is good for.
+    pub id_token_ttl: Duration,
     pub refresh_idle: Duration,
     pub refresh_absolute: Duration,
     pub refresh_retry_window: Duration,
@@ -25,6 +27,7 @@ impl Default for TokenPolicy {
         const DAY: u64 = 24 * 60 * 60;
         Self {
             access_ttl: Duration::from_secs(600),
+            id_token_ttl: Duration::from_secs(60 * 60),
             refresh_idle: Duration::from_secs(7 * DAY),
             refresh_absolute: Duration::from_secs(30 * DAY),
             refresh_retry_window: Duration::from_secs(60),
@@ -54,6 +57,7 @@ impl TokenPolicy {
         let seconds = |own: Option<u64>, default| own.map_or(default, Duration::from_secs);
         Self {
             access_ttl: seconds(own.access_ttl, self.access_ttl),
+            id_token_ttl: self.id_token_ttl,
             refresh_idle: seconds(own.refresh_idle, self.refresh_idle),
             refresh_absolute: seconds(own.refresh_absolute, self.refresh_absolute),
             refresh_retry_window: seconds(own.refresh_retry_window, self.refresh_retry_window),

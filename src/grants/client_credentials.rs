@@ -27,5 +27,6 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         refresh_token: None,
         issued_token_type: None,
         act: None,
+        id_token: None,
     })
 }

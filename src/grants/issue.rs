@@ -1,22 +1,24 @@
-//! The last phase: what a grant has permitted becomes an access token (RFC 9068) and the answer around it.
+//! The last phase: what a grant has permitted becomes an access token (RFC 9068), an ID token where there is one, and the
+//! answer around them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::id_token::{self, IdTokenWish};
 use super::{TokenResponse, TokenType};
 use crate::context::Context;
-use crate::domain::claim_rules::Subject;
+use crate::domain::claim_rules::{ClaimPlace, Subject};
 use crate::domain::client::{Client, GrantType};
 use crate::domain::error::OAuthError;
 use crate::domain::ids::{Jti, SessionId, Sub};
-use crate::domain::meter::Count;
+use crate::domain::key::Alg;
 use crate::domain::scope::Scope;
 use crate::domain::secret::SecretText;
 use crate::domain::session::Session;
 use crate::domain::sources::{Entropy, random};
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
-use crate::keys::keyring::Snapshot;
+use crate::keys::{SigningSlot, Snapshot};
 use crate::replica::ReplicaError;
 use crate::tokens::claims::{AccessClaims, Act, ExtraClaims};
 use crate::tokens::mint::mint;
@@ -30,6 +32,8 @@ pub(super) struct Ready {
     /// The life of the access token, in whole seconds.
     ttl: Duration,
     keys: Arc<Snapshot>,
+    /// Those that an ID token is signed with, where there may be one.
+    id_token_keys: Option<Arc<Snapshot>>,
 }
 
 impl Ready {
@@ -38,7 +42,16 @@ impl Ready {
     pub async fn make(ctx: &Context, client: &Client) -> Result<Self, OAuthError> {
         let ttl = Duration::from_secs(ctx.policy.of(client).access_ttl.as_secs());
         let keys = ctx.replica.ensure_ttl(client.access_token_alg, ttl).await?;
-        Ok(Self { now: ctx.now(), ttl, keys })
+        Ok(Self { now: ctx.now(), ttl, keys, id_token_keys: None })
+    }
+
+    /// Makes ready for an ID token as well.
+    ///
+    /// # Errors
+    /// As [`Ready::make`].
+    pub async fn with_id_token(self, ctx: &Context, client: &Client) -> Result<Self, OAuthError> {
+        let keys = ctx.replica.ensure_ttl(client.id_token_alg, ctx.policy.id_token_ttl).await?;
+        Ok(Self { id_token_keys: Some(keys), ..self })
     }
 
     /// When the access token expires.
@@ -68,6 +81,8 @@ pub(super) struct Permit {
     pub issued_token_type: Option<TokenType>,
     /// Who acts for the subject, where that is not the client the subject logged in at.
     pub act: Option<Act>,
+    /// [`Ready::with_id_token`] goes before it.
+    pub id_token: Option<IdTokenWish>,
 }
 
 /// The session that an access token belongs to.
@@ -102,65 +117,84 @@ fn refresh_in(entropy: &dyn Entropy, ttl: Duration) -> u64 {
     earliest + u64::from(u32::from_be_bytes(random(entropy))) % span
 }
 
-/// What the operator's rules make of the permit. The user is read only where a rule needs it; should the database fail
-/// there, the client's retry finds what has been committed for it.
-async fn extra(ctx: &Context, client: &Client, permit: &Permit) -> Result<ExtraClaims, OAuthError> {
-    let mut read = None;
-    if permit.session.is_some() && permit.user.is_none() && ctx.claims.need_user(&client.client_id, &permit.scope) {
-        read = ctx.store.user(&Sub::new(permit.subject.as_str())).await?;
+/// Reads the user, where a claim of a token needs one that the grant has not read. Should the database fail here, the
+/// client's retry finds what has been committed for it.
+async fn missing_user(ctx: &Context, client: &Client, permit: &Permit) -> Result<Option<User>, OAuthError> {
+    let by_rule = |place| ctx.claims.need_user(place, &client.client_id, &permit.scope);
+    let in_id_token = |wish: &IdTokenWish| wish.names_claims() || by_rule(ClaimPlace::IdToken);
+    let needed = by_rule(ClaimPlace::AccessToken) || permit.id_token.as_ref().is_some_and(in_id_token);
+    if permit.session.is_none() || permit.user.is_some() || !needed {
+        return Ok(None);
     }
-    let mapped = ctx.claims.claims_of(&Subject {
-        client_id: &client.client_id,
-        scope: &permit.scope,
-        sub: permit.session.is_some().then_some(permit.subject.as_str()),
-        user: permit.user.as_ref().or(read.as_ref()),
-        started_at: permit.session.map(|session| session.started_at),
-        auth_time: permit.session.and_then(|session| session.auth_time),
-    });
-    for claim in mapped.left_out {
-        tracing::warn!(claim, sub = permit.subject, "the claim was left out: the token would have been too large");
-        ctx.meter.count(Count::ClaimLeftOut);
-    }
-    Ok(ExtraClaims::new(mapped.claims))
+    Ok(ctx.store.user(&Sub::new(permit.subject.as_str())).await?)
 }
 
 /// # Errors
-/// `server_error`: the active key is missing or the library refuses, which only a defect makes happen. 503 where a rule
+/// `server_error`: the active key is missing or the library refuses, which only a defect makes happen. 503 where a claim
 /// needs the user, and the database does not answer.
 pub(super) async fn issue(ctx: &Context, client: &Client, permit: Permit) -> Result<TokenResponse, OAuthError> {
-    let extra = extra(ctx, client, &permit).await?;
-    let Ready { now, ttl, keys } = permit.ready;
-    let alg = client.access_token_alg;
-    let ends_at = permit.session.and_then(|session| session.ends_at);
-    let renewable = ends_at.is_some() && (permit.refresh_token.is_some() || client.may_use(GrantType::TokenExchange));
-    let slot = keys.active(alg).ok_or(ReplicaError::NoActiveKey(alg.as_str()))?;
+    let read = missing_user(ctx, client, &permit).await?;
+    let Permit { ready, subject, user, scope, audience, session, refresh_token, issued_token_type, act, id_token } =
+        permit;
+    let Ready { now, ttl, keys, id_token_keys } = ready;
+    let known = Subject {
+        client_id: &client.client_id,
+        scope: &scope,
+        sub: session.is_some().then_some(subject.as_str()),
+        user: user.as_ref().or(read.as_ref()),
+        started_at: session.map(|session| session.started_at),
+        auth_time: session.and_then(|session| session.auth_time),
+    };
+    let ends_at = session.and_then(|session| session.ends_at);
+    let renewable = ends_at.is_some() && (refresh_token.is_some() || client.may_use(GrantType::TokenExchange));
     let iat = Timestamp::from_seconds(now.seconds());
     let claims = AccessClaims {
         iss: ctx.issuer.to_string(),
-        sub: permit.subject,
-        aud: permit.audience,
+        sub: subject.clone(),
+        aud: audience,
         exp: iat.plus(ttl),
         iat,
         jti: Jti::generate(&*ctx.clock, &*ctx.entropy),
         client_id: client.client_id.clone(),
-        scope: permit.scope,
-        sid: permit.session.map(|session| session.sid),
-        auth_time: permit.session.and_then(|session| session.auth_time),
-        act: permit.act,
-        extra,
+        scope: scope.clone(),
+        sid: session.map(|session| session.sid),
+        auth_time: known.auth_time,
+        act,
+        extra: ExtraClaims::new(ctx.claims_in(ClaimPlace::AccessToken, &known)),
     };
+    let slot = active(&keys, client.access_token_alg)?;
     let access_token = mint(slot, &claims).map_err(OAuthError::internal)?;
+    let id_token = match (id_token, id_token_keys, session) {
+        (Some(wish), Some(keys), Some(session)) => {
+            let slot = active(&keys, client.id_token_alg)?;
+            Some(id_token::make(ctx, slot, client, wish, &known, Beside { access_token: &access_token, iat, session })?)
+        }
+        (Some(_), _, _) => return Err(OAuthError::internal("an ID token was permitted that nothing was ready for")),
+        (None, _, _) => None,
+    };
     Ok(TokenResponse {
         access_token,
-        sub: claims.sub,
+        id_token,
+        sub: subject,
         issued_at: iat,
-        issued_token_type: permit.issued_token_type,
+        issued_token_type,
         expires_in: ttl.as_secs(),
         refresh_in: renewable.then(|| refresh_in(&*ctx.entropy, ttl)),
-        refresh_token: permit.refresh_token,
+        refresh_token,
         session_expires_at: ends_at,
-        scope: claims.scope,
+        scope,
     })
+}
+
+/// What an ID token is made beside.
+pub(super) struct Beside<'a> {
+    pub access_token: &'a str,
+    pub iat: Timestamp,
+    pub session: Standing,
+}
+
+fn active(keys: &Snapshot, alg: Alg) -> Result<&SigningSlot, ReplicaError> {
+    keys.active(alg).ok_or(ReplicaError::NoActiveKey(alg.as_str()))
 }
 
 #[cfg(test)]

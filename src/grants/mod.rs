@@ -6,6 +6,7 @@
 
 mod begin;
 mod client_credentials;
+mod id_token;
 mod issue;
 mod password;
 mod refresh_token;
@@ -48,6 +49,8 @@ pub struct TokenRequest {
 /// The answer of RFC 6749 section 5.1; its `token_type` is always `Bearer`.
 pub struct TokenResponse {
     pub access_token: String,
+    /// Where a sign-in opened the session, and `openid` is in the scope.
+    pub id_token: Option<String>,
     /// The `sub` and `iat` of the access token, for whoever answers with more than the RFC's members.
     pub sub: String,
     pub issued_at: Timestamp,

@@ -58,6 +58,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         refresh_token,
         issued_token_type: None,
         act: None,
+        id_token: None,
     })
 }
 

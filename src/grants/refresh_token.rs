@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::id_token::{self, IdTokenWish};
 use super::issue::{Permit, Ready, Standing};
 use super::still_allowed::still_allowed;
 use super::{Asked, TokenRequest, missing};
@@ -34,7 +35,10 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         }
     }
 
-    let ready = Ready::make(ctx, client).await?;
+    let mut ready = Ready::make(ctx, client).await?;
+    if id_token::may_have_one(client) {
+        ready = ready.with_id_token(ctx, client).await?;
+    }
     let policy = ctx.policy.of(client);
     let refreshed = ctx
         .store
@@ -56,6 +60,7 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         ready,
         subject: session.sub.to_string(),
         user: None,
+        id_token: IdTokenWish::at_refresh(client, &session, &scope),
         scope,
         audience,
         session: Some(Standing::of(&session, session.expires_under(&policy))),

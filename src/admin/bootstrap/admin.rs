@@ -101,6 +101,8 @@ fn restored(client: &Client) -> Client {
         grant_types: vec![GrantType::ClientCredentials],
         scope: Scope::parse("admin").unwrap_or_default(),
         access_token_alg: Alg::ES256,
+        id_token_alg: Alg::RS256,
+        userinfo_alg: None,
         // Empty is the issuer, which is what the admin API takes.
         audience: Vec::new(),
         // Without the grant type that they belong to, they would contradict the rest.

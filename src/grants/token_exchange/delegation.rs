@@ -67,5 +67,6 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, subject: &AccessCl
         refresh_token: None,
         issued_token_type: Some(TokenType::AccessToken),
         act: Some(act),
+        id_token: None,
     })
 }

@@ -150,6 +150,7 @@ fn permit(
         refresh_token,
         issued_token_type: Some(TokenType::AccessToken),
         act: None,
+        id_token: None,
     })
 }
 

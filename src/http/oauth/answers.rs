@@ -18,6 +18,10 @@ use crate::tokens::claims::Act;
 pub struct TokenBody {
     /// A JWT of RFC 9068; verify it with the keys of `/.well-known/jwks.json`, or ask introspection.
     pub access_token: String,
+    /// Who logged in, as a JWT for the client alone (OpenID Connect Core section 2), where a sign-in in the browser opened
+    /// the session and `openid` is in its scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
     /// What `access_token` is, where it came of an exchange (RFC 8693 section 2.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<String>,
@@ -46,6 +50,7 @@ impl Example for TokenBody {
         Self {
             access_token: "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6Ii4uLiJ9.eyJpc3MiOiIuLi4ifQ.c2lnbmF0dXJl"
                 .into(),
+            id_token: None,
             issued_token_type: None,
             token_type: "Bearer".into(),
             expires_in: 600,
@@ -77,6 +82,7 @@ impl From<grants::TokenResponse> for TokenAnswer {
     fn from(response: grants::TokenResponse) -> Self {
         let body = TokenBody {
             access_token: response.access_token,
+            id_token: response.id_token,
             issued_token_type: response.issued_token_type.map(|kind| kind.as_str().to_owned()),
             token_type: "Bearer".into(),
             expires_in: response.expires_in,
