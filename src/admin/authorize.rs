@@ -44,7 +44,7 @@ impl AdminCaller {
 /// [`ADMIN_SCOPES`](crate::domain::scope::ADMIN_SCOPES).
 ///
 /// # Errors
-/// [`Code::InvalidToken`]: no token, or one that is not active or not meant for Latchkey. [`Code::InsufficientScope`]:
+/// [`Code::NoToken`], [`Code::InvalidToken`]: no token, or one that is not active or not meant for Latchkey. [`Code::InsufficientScope`]:
 /// the token does not give the right, which goes into the audit trail if it gives any. Unavailable: this node cannot vouch for what it
 /// knows.
 pub async fn authorize(
@@ -56,7 +56,7 @@ pub async fn authorize(
 ) -> Result<AdminCaller, OAuthError> {
     let Some(token) = bearer else {
         return Err(OAuthError::new(
-            Code::InvalidToken,
+            Code::NoToken,
             "send Authorization: Bearer with an access token of Latchkey's own that carries an admin scope",
         ));
     };

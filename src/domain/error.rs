@@ -16,7 +16,9 @@ pub enum Code {
     InvalidScope,
     InvalidTarget,
     InvalidClientMetadata,
-    /// The bearer token is missing, expired or revoked.
+    /// There is no bearer token: `invalid_token` on the wire, and no error in the challenge (RFC 6750 section 3.1).
+    NoToken,
+    /// The bearer token is expired or revoked, or was never one.
     InvalidToken,
     InsufficientScope,
     NotFound,
@@ -44,7 +46,7 @@ impl Code {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidClientMetadata => "invalid_client_metadata",
-            Self::InvalidToken => "invalid_token",
+            Self::NoToken | Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",

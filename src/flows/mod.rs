@@ -1,7 +1,8 @@
-//! What clients ask beside tokens: introspection (RFC 7662), revocation (RFC 7009), metadata (RFC 8414), and how a
-//! token of their own stands.
+//! What clients ask beside tokens: introspection (RFC 7662), revocation (RFC 7009), userinfo (OpenID Connect Core section
+//! 5.3), metadata (RFC 8414, OpenID Connect Discovery), and how a token of their own stands.
 
 pub mod introspect;
 pub mod metadata;
 pub mod revoke;
 pub mod standing;
+pub mod userinfo;

@@ -20,6 +20,8 @@ use crate::domain::client::GrantType;
 pub enum Topic {
     /// Get, renew, check and revoke tokens.
     Tokens,
+    /// Who the user is that logged in: OpenID Connect.
+    OpenId,
     /// What verifiers and clients read to find their way: public keys and metadata.
     Discovery,
     /// Health and metrics, for whoever runs the service.
@@ -185,6 +187,7 @@ fn request_examples(id: &str) -> Option<Value> {
 /// What each error looks like, so that nobody has to guess from the schema.
 fn error_example(id: &str, status: &str) -> Option<Value> {
     let is_for_clients = matches!(id, "token" | "introspect" | "revoke");
+    let is_userinfo = matches!(id, "userinfo" | "userinfoPost");
     let (error, description) = match (status, is_for_clients) {
         ("400", true) if id == "token" => {
             return Some(json!({
@@ -193,9 +196,11 @@ fn error_example(id: &str, status: &str) -> Option<Value> {
                 "reason": "idle_expired",
             }));
         }
+        ("400", _) if is_userinfo => ("invalid_request", "an access token in the URL ends up in logs"),
         ("400", _) => ("invalid_request", "the parameter token is missing"),
         ("401", true) => ("invalid_client", "the client is unknown or its secret is wrong"),
         ("401", false) => ("invalid_token", "the access token is missing, expired or revoked"),
+        ("403", _) if is_userinfo => ("insufficient_scope", "this needs the scope openid"),
         ("403", _) => ("insufficient_scope", "this needs another admin scope"),
         ("404", _) => ("not_found", "no such thing"),
         ("409", _) => ("conflict", "it exists already"),

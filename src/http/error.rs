@@ -76,6 +76,10 @@ answers! {
     AnyAnswers, OAuthFailure: [400, 401, 403, 404, 409, 413, 415, 429, 500, 503];
     /// A form from a client that authenticates: token, introspection, revocation.
     ClientAnswers, ClientFailure: [400, 401, 413, 415, 429, 500, 503];
+    /// What a bearer of an access token asks, of userinfo by GET.
+    BearerAnswers, BearerFailure: [400, 401, 403, 429, 500, 503];
+    /// The same by POST.
+    BearerFormAnswers, BearerFormFailure: [400, 401, 403, 413, 429, 500, 503];
     /// An open document.
     OpenAnswers, OpenFailure: [429, 500, 503];
     /// An administrative list.
@@ -162,7 +166,7 @@ const fn status_of(code: Code) -> StatusCode {
         | Code::InvalidScope
         | Code::InvalidTarget
         | Code::InvalidClientMetadata => StatusCode::BAD_REQUEST,
-        Code::InvalidClient | Code::InvalidToken => StatusCode::UNAUTHORIZED,
+        Code::InvalidClient | Code::NoToken | Code::InvalidToken => StatusCode::UNAUTHORIZED,
         Code::InsufficientScope => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -239,8 +243,8 @@ fn standard(error: &OAuthError, status: StatusCode, request_id: &str) -> Vec<u8>
 fn challenge(code: Code, description: &str, with_authorization: bool) -> Option<String> {
     match (code, with_authorization) {
         (Code::InvalidClient, true) => Some("Basic realm=\"latchkey\", charset=\"UTF-8\"".to_owned()),
-        (Code::InvalidToken, false) => Some("Bearer realm=\"latchkey\"".to_owned()),
-        (Code::InvalidToken | Code::InsufficientScope, _) => {
+        (Code::NoToken, false) => Some("Bearer realm=\"latchkey\"".to_owned()),
+        (Code::NoToken | Code::InvalidToken | Code::InsufficientScope, _) => {
             Some(format!("Bearer realm=\"latchkey\", error=\"{}\", error_description=\"{description}\"", code.as_str()))
         }
         _ => None,
@@ -269,7 +273,7 @@ fn framework_error(error: poem::Error) -> OAuthError {
         return OAuthError::new(Code::InvalidRequest, format!("the parameter {} is refused: {reason}", fault.name));
     }
     if error.is::<openapi::AuthorizationError>() {
-        return OAuthError::new(Code::InvalidToken, "this needs an access token: Authorization: Bearer ...");
+        return OAuthError::new(Code::NoToken, "this needs an access token: Authorization: Bearer ...");
     }
     // A path parameter that cannot be read names nothing that exists.
     if error.is::<NotFoundError>() || error.is::<openapi::ParsePathError>() || error.is::<ParsePathError>() {
@@ -413,9 +417,12 @@ mod tests {
         };
         assert_eq!(header(Code::InvalidClient, false), None);
         assert!(header(Code::InvalidClient, true).unwrap().starts_with("Basic realm=\"latchkey\""));
-        assert_eq!(header(Code::InvalidToken, false).as_deref(), Some("Bearer realm=\"latchkey\""));
-        let challenge = header(Code::InvalidToken, true).unwrap();
-        assert!(challenge.ends_with("error=\"invalid_token\", error_description=\"a 'b'\""), "{challenge}");
+        assert_eq!(header(Code::NoToken, false).as_deref(), Some("Bearer realm=\"latchkey\""));
+        // A header that is no bearer token; a token in the header; one in a form.
+        for (code, with) in [(Code::NoToken, true), (Code::InvalidToken, true), (Code::InvalidToken, false)] {
+            let challenge = header(code, with).unwrap();
+            assert!(challenge.ends_with("error=\"invalid_token\", error_description=\"a 'b'\""), "{challenge}");
+        }
         assert!(header(Code::InsufficientScope, true).unwrap().contains("error=\"insufficient_scope\""));
     }
 

@@ -25,6 +25,9 @@ pub trait FormRequest: Sized + Send {
     /// What the OpenAPI document shows: one flat object. (Swagger UI sends a `oneOf` form as garbage.)
     type Document: Type;
 
+    /// Whether there must be a form. Where there need not, any other body counts as none.
+    const REQUIRED: bool = true;
+
     /// Parameters that may come more than once.
     const REPEATABLE: &'static [&'static str] = &[];
 
@@ -51,7 +54,7 @@ impl<'a, T: FormRequest> ApiExtractor<'a> for OAuthForm<T> {
         Some(MetaRequest {
             description: None,
             content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: T::Document::schema_ref() }],
-            required: true,
+            required: T::REQUIRED,
         })
     }
 
@@ -60,7 +63,13 @@ impl<'a, T: FormRequest> ApiExtractor<'a> for OAuthForm<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        expect_form(request).map_err(refusal)?;
+        if let Err(fault) = expect_form(request) {
+            return if T::REQUIRED {
+                Err(refusal(fault))
+            } else {
+                T::read(Fields(Vec::new())).map(Self).map_err(refusal)
+            };
+        }
         let bytes = body.take()?.into_bytes().await?;
         Fields::parse(&bytes, T::REPEATABLE).and_then(T::read).map(Self).map_err(refusal)
     }

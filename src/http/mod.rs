@@ -46,6 +46,7 @@ use self::frame::{BODY_TIME, Frame, FrameParts};
 use self::health::HealthApi;
 use self::metrics::MetricsApi;
 use self::oauth::OAuthApi;
+use self::oauth::userinfo::UserinfoApi;
 use self::rate::Gate;
 use self::request_id::RequestIds;
 use self::routes::{CrossOrigin, RouteTable};
@@ -55,6 +56,7 @@ use self::well_known::{METADATA_CACHE, WellKnownApi, metadata_json};
 use crate::app::App;
 use crate::config::path_of;
 use crate::domain::error::OAuthError;
+use crate::flows::metadata::SERVED;
 
 const PUBLIC: Shown<'static> = Shown { name: "Latchkey", url: "openapi.json" };
 const ADMIN: Shown<'static> = Shown { name: "Latchkey admin", url: "admin/openapi.json" };
@@ -67,7 +69,7 @@ const ADMIN_TEXT: &str = "Keys, clients, users, sessions and the audit trail. Ca
                           own with an `admin` scope; the built-in client `latchkey-admin` gets one by \
                           `client_credentials`.";
 
-type PublicApi = (OAuthApi, WellKnownApi, HealthApi);
+type PublicApi = (OAuthApi, UserinfoApi, WellKnownApi, HealthApi);
 type AdminApi = (admin::AdminApis, MetricsApi);
 
 /// Serves until `shutdown` resolves and requests under way are answered. With an admin listener, operators' paths are
@@ -187,10 +189,13 @@ impl<'a> Site<'a> {
         self
     }
 
-    /// RFC 8414 section 3.1: the well-known name goes between the host and the issuer's path.
+    /// RFC 8414 section 3.1: the well-known name goes between the host and the issuer's path, the one of OpenID too
+    /// (section 5).
     fn inserted_metadata(mut self) -> Self {
-        if !self.prefix.is_empty() {
-            let path = format!("/.well-known/oauth-authorization-server{}", self.prefix);
+        let openid = SERVED.authorization.then_some("openid-configuration");
+        let names = ["oauth-authorization-server"].into_iter().chain(openid);
+        for name in names.filter(|_| !self.prefix.is_empty()) {
+            let path = format!("/.well-known/{name}{}", self.prefix);
             let metadata = metadata_json(self.app);
             let endpoint = make_sync(move |_| {
                 Response::builder()
@@ -241,7 +246,7 @@ impl<'a> Site<'a> {
 
 fn public_api(app: &Arc<App>) -> PublicApi {
     let shared = || Arc::clone(app);
-    (OAuthApi { app: shared() }, WellKnownApi::new(shared()), HealthApi::new(shared()))
+    (OAuthApi { app: shared() }, UserinfoApi { app: shared() }, WellKnownApi::new(shared()), HealthApi::new(shared()))
 }
 
 /// `open_metrics` where only operators reach the listener.
@@ -252,7 +257,7 @@ fn admin_api(app: &Arc<App>, open_metrics: bool) -> AdminApi {
 /// Which answers pages of other origins may read.
 fn cross_origin(path: &str) -> CrossOrigin {
     match path {
-        "/oauth2/token" | "/oauth2/revoke" => CrossOrigin::Clients,
+        "/oauth2/token" | "/oauth2/revoke" | "/oauth2/userinfo" => CrossOrigin::Clients,
         path if path.starts_with("/.well-known/") => CrossOrigin::Anyone,
         _ => CrossOrigin::Never,
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::*;
 use crate::app::Sources;
 use crate::config::{CompatSettings, CompatStyle, DatabaseUrl, Settings};
+use crate::flows::metadata::{Enabled, Metadata};
 
 const SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
 const PEOPLE: &str = r#"{
@@ -187,9 +188,38 @@ async fn metadata_says_what_its_schema_says() {
     assert_eq!((metadata.status.as_u16(), metadata.header("cache-control")), (200, METADATA_CACHE));
     let [(_, document), _] = documents("http://127.0.0.1:8420");
     let document: Value = serde_json::from_str(&document.json).unwrap();
-    let schema = &document["components"]["schemas"]["AuthorizationServerMetadata"]["properties"];
+    let schema = &document["components"]["schemas"]["AuthorizationServerMetadata"];
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(names(&metadata.json()), names(schema));
+    let required = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    let told = names(&metadata.json());
+    assert!(required.collect::<BTreeSet<_>>().is_subset(&told), "{told:?}");
+    let all = Enabled { authorization: true, end_session: true, backchannel_logout: true };
+    let all = serde_json::to_value(Metadata::new("http://127.0.0.1:8420", all)).unwrap();
+    assert_eq!(names(&all), names(&schema["properties"]));
+}
+
+#[tokio::test]
+async fn everything_that_the_metadata_names_is_there() {
+    let site = Program::new().await;
+    let metadata = site.ask(get("/.well-known/oauth-authorization-server")).await.json();
+    let issuer = metadata["issuer"].as_str().unwrap();
+    let urls = metadata.as_object().unwrap().values().filter_map(|value| value.as_str()?.strip_prefix(issuer));
+    let mut seen = 0;
+    for path in urls.filter(|path| !path.is_empty()) {
+        let answer = site.ask(Request::builder().method(Method::OPTIONS).uri_str(path)).await;
+        assert_eq!(answer.status, 204, "{path}");
+        seen += 1;
+    }
+    assert!(seen >= 6, "{metadata}");
+    // One document for both, and neither before it is true.
+    let openid = site.ask(get("/.well-known/openid-configuration")).await;
+    let can_log_in = site.ask(get("/oauth2/authorize")).await.status != 404;
+    assert_eq!((can_log_in, openid.status == 200), (SERVED.authorization, SERVED.authorization));
+    if SERVED.authorization {
+        assert_eq!(openid.json(), metadata);
+    } else {
+        openid.is_error(404, "not_found");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Public documents: the key set (RFC 7517) and the server's metadata (RFC 8414), handed out as they lie in memory.
+//! Public documents: the key set (RFC 7517) and the server's metadata (RFC 8414, OpenID Connect Discovery), handed out as
+//! they lie in memory.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::error::OpenFailure;
 use super::payload::{JwkSetJson, PlainJson, Prepared};
 use crate::app::App;
 use crate::domain::secret::sha256;
-use crate::flows::metadata::authorization_server;
+use crate::flows::metadata::{Metadata, SERVED};
 use crate::keys::Snapshot;
 
 /// Metadata changes with a release or a setting, and clients read it at their start.
@@ -33,7 +34,7 @@ impl WellKnownApi {
 /// The metadata document, which stays the same while the program runs.
 pub fn metadata_json(app: &App) -> Bytes {
     // Strings and lists of strings always have a JSON form.
-    serde_json::to_vec(&authorization_server(&app.context)).unwrap_or_default().into()
+    serde_json::to_vec(&Metadata::new(&app.context.issuer, SERVED)).unwrap_or_default().into()
 }
 
 /// A key as RFC 7517 section 4 and RFC 7518 section 6 write it.
@@ -69,31 +70,66 @@ pub struct JwkSet {
     pub keys: Vec<Jwk>,
 }
 
-/// The members of RFC 8414 section 2 that are true of this server.
+/// What is true of this server, of the members of RFC 8414 section 2 and OpenID Connect Discovery section 3.
 #[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub struct AuthorizationServerMetadata {
     /// The exact `iss` of every token.
     pub issuer: String,
+    /// Where users are sent to log in.
+    pub authorization_endpoint: Option<String>,
     /// Where tokens are asked for.
     pub token_endpoint: String,
     /// Where the public keys are.
     pub jwks_uri: String,
+    /// OpenID Connect Core section 5.3.
+    pub userinfo_endpoint: String,
     /// RFC 7662.
     pub introspection_endpoint: String,
     /// RFC 7009.
     pub revocation_endpoint: String,
+    /// Where users are sent to log out.
+    pub end_session_endpoint: Option<String>,
     /// What `grant_type` may be.
     pub grant_types_supported: Vec<String>,
-    /// Empty: there is no authorization endpoint.
+    /// What `response_type` may be; empty where there is no authorization endpoint.
     pub response_types_supported: Vec<String>,
+    /// How the answer to an authorization request may come.
+    pub response_modes_supported: Option<Vec<String>>,
+    /// Scopes that mean something here.
+    pub scopes_supported: Option<Vec<String>>,
     /// How clients authenticate for tokens.
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// How clients authenticate for introspection.
     pub introspection_endpoint_auth_methods_supported: Vec<String>,
     /// How clients authenticate for revocation.
     pub revocation_endpoint_auth_methods_supported: Vec<String>,
-    /// How access tokens are signed.
-    pub access_token_signing_alg_values_supported: Vec<String>,
+    /// RFC 7636.
+    pub code_challenge_methods_supported: Option<Vec<String>>,
+    /// RFC 9207: whether answers to authorization requests name the issuer.
+    pub authorization_response_iss_parameter_supported: Option<bool>,
+    /// Always `public`: a user has the same `sub` everywhere.
+    pub subject_types_supported: Option<Vec<String>>,
+    /// How ID tokens may be signed.
+    pub id_token_signing_alg_values_supported: Option<Vec<String>>,
+    /// How userinfo may be signed.
+    pub userinfo_signing_alg_values_supported: Vec<String>,
+    /// What a login may count as.
+    pub acr_values_supported: Option<Vec<String>>,
+    /// Always `normal`.
+    pub claim_types_supported: Option<Vec<String>>,
+    /// What ID tokens and userinfo may tell.
+    pub claims_supported: Option<Vec<String>>,
+    /// Whether `claims` is read.
+    pub claims_parameter_supported: Option<bool>,
+    /// Whether `request` is read.
+    pub request_parameter_supported: Option<bool>,
+    /// Whether `request_uri` is read.
+    pub request_uri_parameter_supported: Option<bool>,
+    /// Whether clients are told of logouts.
+    pub backchannel_logout_supported: Option<bool>,
+    /// Whether they are told the `sid`.
+    pub backchannel_logout_session_supported: Option<bool>,
     /// For people.
     pub service_documentation: String,
 }
@@ -164,7 +200,22 @@ impl WellKnownApi {
     /// `/.well-known/oauth-authorization-server` followed by that path, as section 3.1 says.
     #[oai(path = "/oauth-authorization-server", method = "get", operation_id = "authorizationServerMetadata")]
     async fn metadata(&self) -> Result<MetadataAnswer, OpenFailure> {
-        Ok(MetadataAnswer::Whole(Prepared::new(self.metadata.clone()), METADATA_CACHE.into()))
+        Ok(self.whole())
+    }
+
+    /// Get the provider's configuration
+    ///
+    /// The same document where OpenID Connect Discovery looks for it. Where the issuer has a path, it is below that path, as
+    /// section 4.1 says, and, as RFC 8414 section 5 has it, before the path as well.
+    // Hidden, and so not routed, until `SERVED` has an authorization endpoint: one that a client cannot log in with is no
+    // OpenID provider.
+    #[oai(path = "/openid-configuration", method = "get", operation_id = "openidConfiguration", hidden = true)]
+    async fn openid_configuration(&self) -> Result<MetadataAnswer, OpenFailure> {
+        Ok(self.whole())
+    }
+
+    fn whole(&self) -> MetadataAnswer {
+        MetadataAnswer::Whole(Prepared::new(self.metadata.clone()), METADATA_CACHE.into())
     }
 }
 

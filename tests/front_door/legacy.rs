@@ -513,6 +513,48 @@ fn an_access_token_is_no_login_though_the_former_key_signs_latchkeys_tokens_now(
 }
 
 #[test]
+fn an_id_token_opens_nothing_anywhere() {
+    let former = SigningKeyAbroad::generate();
+    let public = former.public_pem();
+    let with_key = |settings: &mut Settings| {
+        let toml = format!(
+            "[[legacy_issuers]]\nname = 'spring'\nalgorithms = ['ES256']\npublic_key = '''{public}'''\n\
+             user_claim = 'sub'\nuser_by = 'sub'\nclients = ['web']\ncut_off = 2027-03-01T00:00:00Z"
+        );
+        settings.legacy_issuers = configured(&toml).legacy_issuers;
+    };
+    on_each_database_with(with_key, async |server: Server| {
+        let app = app(&server, json!({ "scope": "openid read" })).await;
+        let (now, sub) = (server.clock_seconds(), alice(&server).await);
+        let imported = server.admin_post("/admin/v1/keys/import", json!({ "pem": former.pem() })).await;
+        imported.is(201);
+        let login = server.login(&app).await;
+        let sid = claims(&login.access())["sid"].clone();
+        // As Latchkey makes them, with the claims of an access token for good measure.
+        let id_token = json!({
+            "iss": "http://127.0.0.1:8420", "sub": sub, "aud": "web", "iat": now, "exp": now + 600, "auth_time": now,
+            "nonce": "n", "amr": ["pwd"], "sid": sid, "jti": "j", "client_id": "web", "scope": "openid read admin",
+        });
+        let id_token =
+            former.sign(&json!({ "alg": "ES256", "typ": "JWT", "kid": imported.body["kid"] }), &id_token.to_string());
+
+        server.redeem(&app, &id_token, &[]).await.is_refused_exchange("token_inactive");
+        assert_eq!(server.audit("legacy_refused").await[0]["detail"]["cause"], "type", "the signature was good");
+        server.exchange(&app, &id_token, &[]).await.is_refused_exchange("token_inactive");
+        assert!(!server.is_active(&app, &id_token).await);
+        server.get_as(&id_token, "/oauth2/userinfo").await.is_error(401, "invalid_token");
+        server.get_as(&id_token, "/admin/v1/clients").await.is_error(401, "invalid_token");
+        server.revoke(&app, &id_token).await.is(200);
+        assert!(server.is_active(&app, &login.access()).await, "revoking it ends nothing either");
+
+        // The former system's own tokens are taken as before, though it had the name that Latchkey has now.
+        let old = json!({ "iss": "http://127.0.0.1:8420", "sub": sub, "iat": now, "exp": now + 9000 });
+        let old = former.sign(&json!({ "alg": "ES256", "typ": "JWT", "kid": "main" }), &old.to_string());
+        server.redeem(&app, &old, &[]).await.is(200);
+    });
+}
+
+#[test]
 fn what_the_former_system_had_blacklisted_stays_dead() {
     let list = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(list.path(), "# of the blacklist app\nlogged-out\n").unwrap();

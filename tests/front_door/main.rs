@@ -26,3 +26,4 @@ mod refresh;
 mod registration;
 mod secrets;
 mod throttle;
+mod userinfo;

@@ -21,7 +21,7 @@ pub use import::{IMPORT_PATH, ImportApi};
 pub use keys::KeysApi;
 pub use migration::MigrationApi;
 pub use sessions::SessionsApi;
-pub use users::UsersApi;
+pub use users::{Address, UsersApi};
 
 use super::authorization::Bearer;
 use super::document::Topic;

@@ -20,7 +20,7 @@ use crate::http::moment::Moment;
 /// A postal address (OpenID Connect Core section 5.1.1).
 #[derive(Debug, Default, Object)]
 #[oai(skip_serializing_if_is_none, nullable_all)]
-struct Address {
+pub struct Address {
     /// The whole of it, as on an envelope.
     formatted: Option<String>,
     street_address: Option<String>,

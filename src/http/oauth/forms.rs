@@ -81,6 +81,21 @@ impl FormRequest for TokenInQuestion {
     }
 }
 
+/// What userinfo takes beside the header.
+pub struct TokenInForm {
+    pub access_token: Option<SecretText>,
+}
+
+impl FormRequest for TokenInForm {
+    type Document = UserinfoRequest;
+
+    const REQUIRED: bool = false;
+
+    fn read(mut fields: Fields) -> Result<Self, OAuthError> {
+        Ok(Self { access_token: fields.take("access_token") })
+    }
+}
+
 /// How the token is asked for.
 #[derive(Debug, Enum)]
 #[oai(rename_all = "snake_case")]
@@ -141,4 +156,11 @@ pub struct TokenQuestion {
     pub client_id: Option<String>,
     /// For `client_secret_post`.
     pub client_secret: Option<String>,
+}
+
+/// The request of RFC 6750 section 2.2.
+#[derive(Debug, Object)]
+pub struct UserinfoRequest {
+    /// The access token, where it is not in the header `Authorization`.
+    pub access_token: Option<String>,
 }
