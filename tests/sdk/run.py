@@ -42,6 +42,7 @@ STEPS = [
     "a user",
     "login",
     "introspection",
+    "userinfo",
     "renewal",
     "exchange",
     "a reason",

@@ -56,6 +56,7 @@ metadata = discovery.authorization_server_metadata()
 assert metadata.issuer == ISSUER
 assert metadata.token_endpoint == f"{ISSUER}/oauth2/token"
 assert "refresh_token" in metadata.grant_types_supported
+assert metadata.userinfo_endpoint == f"{ISSUER}/oauth2/userinfo"
 
 answer = discovery.jwks_with_http_info()
 assert {key.alg for key in answer.data.keys} == {"ES256", "RS256"}
@@ -90,7 +91,7 @@ made = clients.create_client(
     admin.NewClient(
         client_name="A shop",
         grant_types=["password", "refresh_token", Grant.TOKEN_EXCHANGE.value],
-        scope="read write",
+        scope="openid profile email read write",
         audience=AUDIENCES,
         lifetimes=admin.Lifetimes(access_ttl="5m", refresh_idle="2d"),
     )
@@ -185,6 +186,21 @@ both = shop.token(Grant.PASSWORD, username="ada", password=PASSWORD, resource=AU
 assert api.introspect(both.access_token).aud == AUDIENCES
 assert api.introspect("garbage").to_dict() == {"active": False}, "nothing but active is said"
 passed("introspection")
+
+
+def asked(access_token: str) -> latchkey.UserInfo:
+    return latchkey.OpenIdApi(latchkey.ApiClient(latchkey.Configuration(ISSUER, access_token=access_token))).userinfo()
+
+
+who = asked(both.access_token)
+assert (who.sub, who.name, who.preferred_username) == (sub, "Ada Lovelace", "ada")
+assert (who.email, who.email_verified, who.address) == (None, True, None)
+assert who.updated_at is not None and is_near(datetime.fromtimestamp(who.updated_at, UTC))
+anybody = latchkey.OpenIdApi(public)
+assert anybody.userinfo_post(access_token=both.access_token) == who
+assert refused(401, anybody.userinfo).error == "invalid_token"
+assert refused(403, lambda: asked(first.access_token)).error == "insufficient_scope"
+passed("userinfo")
 
 second = renew(first.refresh_token)
 again = renew(first.refresh_token)

@@ -62,6 +62,7 @@ const metadata = await discovery.authorizationServerMetadata();
 assert.equal(metadata.issuer, issuer);
 assert.equal(metadata.tokenEndpoint, `${issuer}/oauth2/token`);
 assert.ok(metadata.grantTypesSupported.includes("refresh_token"));
+assert.equal(metadata.userinfoEndpoint, `${issuer}/oauth2/userinfo`);
 
 const answer = await discovery.jwksRaw({});
 const { keys } = await answer.value();
@@ -95,7 +96,7 @@ const made = await clients.createClient({
   newClient: {
     clientName: "A shop",
     grantTypes: ["password", "refresh_token", EXCHANGE],
-    scope: "read write",
+    scope: "openid profile email read write",
     audience: AUDIENCES,
     lifetimes: { accessTtl: "5m", refreshIdle: "2d" },
   },
@@ -185,6 +186,19 @@ assert.deepEqual((await api.introspect({ token: both.accessToken })).aud, AUDIEN
 const garbage = await api.introspect({ token: "garbage" });
 assert.deepEqual(Object.values(garbage).filter((value) => value !== undefined), [false], "nothing but active is said");
 passed("introspection");
+
+const asked = (accessToken: string) =>
+  new latchkey.OpenIdApi(new latchkey.Configuration({ basePath: issuer, accessToken })).userinfo();
+const who = await asked(both.accessToken);
+assert.deepEqual([who.sub, who.name, who.preferredUsername], [sub, "Ada Lovelace", "ada"]);
+assert.deepEqual([who.email, who.emailVerified, who.address], [undefined, true, undefined]);
+assert.ok(who.updatedAt);
+isNear(new Date(who.updatedAt * 1000));
+const anybody = new latchkey.OpenIdApi(open);
+assert.deepEqual(await anybody.userinfoPost({ accessToken: both.accessToken }), who);
+assert.equal((await refused(401, anybody.userinfo())).error, "invalid_token");
+assert.equal((await refused(403, asked(first.accessToken))).error, "insufficient_scope");
+passed("userinfo");
 
 const renew = (refreshToken: string) => shop.token({ grantType: "refresh_token", refreshToken });
 const second = await renew(first.refreshToken);
