@@ -16,6 +16,17 @@ pub enum Code {
     InvalidScope,
     InvalidTarget,
     InvalidClientMetadata,
+    /// The authorization endpoint's (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6): they travel in
+    /// redirects, where there is no status.
+    AccessDenied,
+    UnsupportedResponseType,
+    LoginRequired,
+    ConsentRequired,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    RegistrationNotSupported,
+    /// OpenID Connect Core Error Code unmet_authentication_requirements.
+    UnmetAuthenticationRequirements,
     /// There is no bearer token: `invalid_token` on the wire, and no error in the challenge (RFC 6750 section 3.1).
     NoToken,
     /// The bearer token is expired or revoked, or was never one.
@@ -47,6 +58,14 @@ impl Code {
             Self::InvalidTarget => "invalid_target",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::NoToken | Self::InvalidToken => "invalid_token",
+            Self::AccessDenied => "access_denied",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::InsufficientScope => "insufficient_scope",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",

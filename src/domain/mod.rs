@@ -5,6 +5,7 @@
 
 pub mod answer_template;
 pub mod audit;
+pub mod authorization;
 pub mod claim_rules;
 pub mod client;
 pub mod error;

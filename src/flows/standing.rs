@@ -17,7 +17,7 @@ use crate::domain::legacy::{Return, ReturnOutcome, come_back, was_logged_out};
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
 use crate::introspection::Introspector;
-use crate::tokens::legacy::Examined;
+use crate::tokens::legacy::{Examined, Own};
 use crate::tokens::peek::says_it_expired;
 use crate::tokens::verify::Verified;
 
@@ -130,7 +130,9 @@ pub async fn of_legacy_token(ctx: &Context, client: &Client, text: &str) -> Resu
         return Ok(LegacyStanding::Unknown);
     }
     let now = ctx.now();
-    let (issuer, token) = match ctx.legacy.examine(&client.client_id, text, now) {
+    let keys = ctx.replica.keys();
+    let own = Own { issuer: &ctx.issuer, knows: &|kid| keys.knows(kid) };
+    let (issuer, token) = match ctx.legacy.examine(own, &client.client_id, text, now) {
         Examined::Nobodys => return Ok(LegacyStanding::Unknown),
         Examined::Refused { refusal, .. } => {
             return Ok(match LegacyStanding::refused(refusal.public()) {

@@ -165,7 +165,15 @@ const fn status_of(code: Code) -> StatusCode {
         | Code::UnsupportedTokenType
         | Code::InvalidScope
         | Code::InvalidTarget
-        | Code::InvalidClientMetadata => StatusCode::BAD_REQUEST,
+        | Code::InvalidClientMetadata
+        | Code::AccessDenied
+        | Code::UnsupportedResponseType
+        | Code::LoginRequired
+        | Code::ConsentRequired
+        | Code::RequestNotSupported
+        | Code::RequestUriNotSupported
+        | Code::RegistrationNotSupported
+        | Code::UnmetAuthenticationRequirements => StatusCode::BAD_REQUEST,
         Code::InvalidClient | Code::NoToken | Code::InvalidToken => StatusCode::UNAUTHORIZED,
         Code::InsufficientScope => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
