@@ -32,6 +32,7 @@ use crate::replica::{Replica, ReplicaError, ReplicaSettings, RevocationSet};
 use crate::storage::{self, OpenError, StorageSettings, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::tokens::legacy::LegacyIssuers;
+use crate::tokens::ticket::Tickets;
 use crate::tokens::verify::CLOCK_SKEW;
 
 /// The key under which addresses of logins are remembered, sealed; see [`sealed_key`].
@@ -39,6 +40,9 @@ const ADDRESS_KEY_NOTE: &str = "credentials.address_key";
 
 /// The key that the sessions of legacy tokens are derived with, sealed; see [`sealed_key`].
 const LEGACY_KEY_NOTE: &str = "tokens.legacy_key";
+
+/// The key that authenticates tickets and the tokens of forms, sealed; see [`sealed_key`].
+const TICKET_KEY_NOTE: &str = "tokens.ticket_key";
 
 /// Where time, randomness and counting come from.
 pub struct Sources {
@@ -151,7 +155,8 @@ impl App {
         let metrics = Arc::new(Metrics::new(sources.clock.now()));
         let mut context = context(opened, &settings, sources, &metrics).await?;
         // Kept where there is no issuer too: a key that the master key's rotation passed by could not be opened again.
-        let key = Secret32::new(sealed_key(&context, LEGACY_KEY_NOTE).await?);
+        let key =
+            Secret32::new(sealed_key(&context.masters, &*context.entropy, &*context.store, LEGACY_KEY_NOTE).await?);
         context.legacy = Arc::new(LegacyIssuers::new(legacy::verifiers(&settings)?, key));
 
         // The first start makes keys here; a later one carries out what became due in the meantime.
@@ -159,7 +164,7 @@ impl App {
         context.replica.ensure_max_age().await?;
 
         // Of users, this tells where they log in from: a copy of the database alone does not.
-        let address_key = sealed_key(&context, ADDRESS_KEY_NOTE).await?;
+        let address_key = sealed_key(&context.masters, &*context.entropy, &*context.store, ADDRESS_KEY_NOTE).await?;
         let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
         let credentials = Credentials::new(credential_settings(&settings), clock, entropy, address_key);
         let introspector = Introspector::new(settings.introspection.cache_entries);
@@ -206,6 +211,7 @@ async fn context(
     metrics: &Arc<Metrics>,
 ) -> Result<Context, StartError> {
     let masters = Arc::new(master_keys(settings, &*store, &*entropy).await?);
+    let tickets = Tickets::new(Secret32::new(sealed_key(&masters, &*entropy, &*store, TICKET_KEY_NOTE).await?));
     let replica_settings = ReplicaSettings {
         staleness: settings.introspection.revocation_staleness,
         jwks_max_age: settings.keys.jwks_max_age,
@@ -229,6 +235,7 @@ async fn context(
         policy: settings.tokens.clone(),
         claims: Arc::new(ClaimRules::new(settings.claims.iter().filter_map(ClaimSettings::rule).collect())),
         legacy: Arc::default(),
+        tickets: Arc::new(tickets),
         key_policy: key_policy(settings),
     })
 }
@@ -289,14 +296,19 @@ fn credential_settings(settings: &Settings) -> CredentialSettings {
 }
 
 /// A key that stays the same: drawn once, kept sealed in the note of that name.
-async fn sealed_key(ctx: &Context, note: &str) -> Result<[u8; 32], StartError> {
-    let drawn = ctx.masters.seal(&*ctx.entropy, note, &random::<32>(&*ctx.entropy));
-    let kept = ctx.store.claim_note(note, &STANDARD_NO_PAD.encode(drawn)).await?;
+async fn sealed_key(
+    masters: &MasterKeys,
+    entropy: &dyn Entropy,
+    store: &dyn Store,
+    note: &str,
+) -> Result<[u8; 32], StartError> {
+    let drawn = masters.seal(entropy, note, &random::<32>(entropy));
+    let kept = store.claim_note(note, &STANDARD_NO_PAD.encode(drawn)).await?;
     let sealed = STANDARD_NO_PAD.decode(kept).unwrap_or_default();
-    if let Ok(Some(anew)) = ctx.masters.reseal(&*ctx.entropy, note, &sealed) {
-        ctx.store.set_note(note, &STANDARD_NO_PAD.encode(anew)).await?;
+    if let Ok(Some(anew)) = masters.reseal(entropy, note, &sealed) {
+        store.set_note(note, &STANDARD_NO_PAD.encode(anew)).await?;
     }
-    let opened = ctx.masters.open(note, &sealed).map_err(OAuthError::internal)?;
+    let opened = masters.open(note, &sealed).map_err(OAuthError::internal)?;
     opened
         .as_slice()
         .try_into()

@@ -15,6 +15,7 @@ use crate::keys::seal::MasterKeys;
 use crate::replica::Replica;
 use crate::storage::Store;
 use crate::tokens::legacy::LegacyIssuers;
+use crate::tokens::ticket::Tickets;
 use crate::tokens::verify::CLOCK_SKEW;
 
 /// The context of every use case.
@@ -33,6 +34,8 @@ pub struct Context {
     pub claims: Arc<ClaimRules>,
     /// Whose tokens are taken beside Latchkey's own.
     pub legacy: Arc<LegacyIssuers>,
+    /// What browsers carry from page to page.
+    pub tickets: Arc<Tickets>,
     pub key_policy: KeyPolicy,
 }
 

@@ -7,10 +7,9 @@
 
 use arc_swap::ArcSwap;
 
-use super::keyed::keyed_hash;
 use super::phc::Hash;
 use super::stored::Stored;
-use crate::domain::secret::Secret32;
+use crate::domain::secret::{Secret32, keyed_hash};
 
 /// Users whose hashes are of another system's make.
 pub(super) struct Kind {

@@ -8,7 +8,6 @@ mod ceilings;
 mod decoys;
 mod failures;
 pub mod foreign;
-mod keyed;
 mod legacy;
 pub mod login;
 mod memory;
@@ -23,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::domain::ids::Sub;
-use crate::domain::secret::Secret32;
+use crate::domain::secret::{Secret32, keyed_hash};
 use crate::domain::sources::{Clock, Entropy};
 
 pub use ceilings::Ceilings;
@@ -96,7 +95,7 @@ impl Credentials {
 
     /// What is stored of an address that a user has logged in from. IPv6 addresses of one /64 count as one.
     pub fn address_hash(&self, sub: &Sub, address: IpAddr) -> [u8; 32] {
-        keyed::keyed_hash(&self.address_key, &[sub.as_str().as_bytes(), &throttle::network(address)])
+        keyed_hash(&self.address_key, &[sub.as_str().as_bytes(), &throttle::network(address)])
     }
 }
 

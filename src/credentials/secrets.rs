@@ -13,11 +13,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::Credentials;
-use super::keyed::keyed_hash;
 use super::throttle::Denied;
 use crate::domain::client::{Client, SecretHash};
 use crate::domain::error::{Code, OAuthError};
-use crate::domain::secret::{Secret32, SecretText, same, sha256};
+use crate::domain::secret::{Secret32, SecretText, keyed_hash, same, sha256};
 use crate::domain::sources::{Entropy, random};
 
 /// What every drawn secret begins with, so that scanners find one that leaked.

@@ -15,9 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::CredentialSettings;
 use super::failures::{Admission, Failures, Rule};
-use super::keyed::keyed_hash;
 use crate::domain::ids::ClientId;
-use crate::domain::secret::Secret32;
+use crate::domain::secret::{Secret32, keyed_hash};
 use crate::domain::sources::{Clock, Entropy, random};
 
 /// How many accounts, addresses and clients are remembered: at most some 30 MiB.

@@ -1,5 +1,5 @@
-//! Tokens: access tokens as JWTs (RFC 7519, profiled by RFC 9068), minted and verified, ID tokens, and the opaque text of
-//! refresh tokens.
+//! Tokens: access tokens as JWTs (RFC 7519, profiled by RFC 9068), minted and verified, ID tokens, and the opaque
+//! texts of refresh tokens and of the tickets that forms carry.
 //!
 //! Owns what a token's bytes mean. Which key signs and which verify is the keyring's; whether a genuine token is still
 //! active is introspection's.
@@ -12,6 +12,7 @@ pub mod peek;
 pub mod refresh;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod ticket;
 pub mod verify;
 
 pub use claims::AccessClaims;
