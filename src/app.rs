@@ -4,6 +4,7 @@
 //! never meet a running service on SQLite.
 
 pub mod legacy;
+pub mod logo;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use self::logo::{Logo, LogoError};
 use crate::admin::bootstrap::{self, AdminSecret, BootstrapError};
 use crate::admin::keys;
 use crate::admin::test_clock::{self, Admission, TestClock};
@@ -75,6 +77,8 @@ pub struct App {
     pub credentials: Credentials,
     pub introspector: Introspector,
     pub metrics: Arc<Metrics>,
+    /// The operator's own, for the pages.
+    pub logo: Option<Logo>,
     /// Only with `serve --test-clock`.
     pub test_clock: Option<TestClock>,
     /// What the start did with `bootstrap.*`.
@@ -115,6 +119,8 @@ pub enum StartError {
     TestDatabase,
     #[error(transparent)]
     Legacy(#[from] legacy::LegacyError),
+    #[error(transparent)]
+    Logo(#[from] LogoError),
     #[error("{0}")]
     Replica(#[from] ReplicaError),
     #[error("the database does not answer: {0}")]
@@ -152,6 +158,7 @@ impl App {
             Admission::Real => return Err(StartError::NoTestDatabase),
             Admission::Test => return Err(StartError::TestDatabase),
         }
+        let logo = logo::logo(&settings)?;
         let metrics = Arc::new(Metrics::new(sources.clock.now()));
         let mut context = context(opened, &settings, sources, &metrics).await?;
         // Kept where there is no issuer too: a key that the master key's rotation passed by could not be opened again.
@@ -171,7 +178,7 @@ impl App {
         let bootstrap = bootstrap(&settings, &context, &credentials).await?;
         watch(&metrics, &context.replica);
         let test_clock = test_clock.map(TestClock::new);
-        Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, test_clock, bootstrap }))
+        Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, logo, test_clock, bootstrap }))
     }
 
     /// Drains what is being written and closes the database. Call it when no request is under way any more.

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::Globals;
 use super::failure::Result;
 use super::output::{Style, line, note};
-use crate::app::{StartError, legacy};
+use crate::app::{StartError, legacy, logo};
 use crate::config::{Loaded, Origin};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,7 @@ pub(super) fn run(action: Action, globals: &Globals) -> Result<()> {
     match action {
         Action::Check => {
             let verifiers = legacy::verifiers(&loaded.settings).map_err(StartError::from)?;
+            logo::logo(&loaded.settings).map_err(StartError::from)?;
             for (about, what, mend) in legacy::warnings(&verifiers) {
                 note(format_args!("{} {about}: {what}; {mend}", Style::stderr().yellow("warning:")));
             }
@@ -76,6 +77,8 @@ mod tests {
             variable("LATCHKEY__TOKENS__ACCESS_TTL", "90s"),
             variable("LATCHKEY__KEYS__MASTER_KEY", "a secret"),
             variable("LATCHKEY__SERVER__RATE_LIMIT", "600/m"),
+            variable("LATCHKEY__PAGES__ACCENT_DARK", "#fa0"),
+            variable("LATCHKEY__PAGES__SUPPORT", "mailto:help@example.com"),
             variable("LATCHKEY__CLAIMS", r#"[{"claim":"a","value":{"b":[1]}},{"claim":"c","attribute":"email"}]"#),
             variable("LATCHKEY__COMPAT", r#"[{"style":"simplejwt","client_id":"web","verify":"/v/"}]"#),
         ];

@@ -120,6 +120,7 @@ impl From<StartError> for Failure {
             | StartError::NoTestDatabase
             | StartError::TestDatabase
             | StartError::Legacy(_)
+            | StartError::Logo(_)
             | StartError::BootstrapUnreadable { .. }
             | StartError::Bootstrap { .. } => true,
             StartError::Replica(_) | StartError::Store(_) | StartError::UseCase(_) => false,

@@ -39,6 +39,7 @@ pub(super) fn settle(gathered: Gathered, faults: &mut Vec<Fault>) -> (Settings, 
     rules.keys(&settings);
     rules.tokens(&settings);
     rules.passwords(&settings);
+    rules.pages(&settings);
     rules.rest(&settings);
     rules.tables(&settings);
     (settings, effective)

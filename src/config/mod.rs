@@ -8,6 +8,7 @@
 
 mod check;
 mod fault;
+mod pages;
 mod settings;
 mod source;
 mod table_rules;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use crate::domain::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
 pub use check::path_of;
 pub use fault::{Fault, Faults};
+pub use pages::PageSettings;
 pub use settings::{
     BootstrapSettings, DatabaseSettings, DatabaseUrl, IntrospectionSettings, KeySettings, PasswordSettings,
     ServerSettings, Settings,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::pages::PageSettings;
 use super::tables::{ClaimSettings, CompatSettings, LegacyIssuerSettings, Table};
 use super::value::{Setting, Size};
 use crate::domain::policy::TokenPolicy;
@@ -22,6 +23,7 @@ pub struct Settings {
     pub tokens: TokenPolicy,
     pub introspection: IntrospectionSettings,
     pub passwords: PasswordSettings,
+    pub pages: PageSettings,
     pub bootstrap: BootstrapSettings,
     /// In the order they are applied in.
     pub claims: Vec<ClaimSettings>,
@@ -246,7 +248,7 @@ pub(super) trait Visitor {
 impl Settings {
     /// The list of keys: the only place that names them, in the order of the documentation.
     pub(super) fn visit(&mut self, v: &mut impl Visitor) {
-        let Self { server, database, keys, tokens, introspection, passwords, bootstrap, .. } = self;
+        let Self { server, database, keys, tokens, introspection, passwords, pages, bootstrap, .. } = self;
         v.key("server.listen", &mut server.listen);
         v.key("server.issuer", &mut server.issuer);
         v.key("server.admin_listen", &mut server.admin_listen);
@@ -294,6 +296,14 @@ impl Settings {
         v.key("passwords.account_failures", &mut passwords.account_failures);
         v.key("passwords.address_failures", &mut passwords.address_failures);
         v.key("passwords.client_failures", &mut passwords.client_failures);
+
+        v.key("pages.name", &mut pages.name);
+        v.key("pages.logo", &mut pages.logo);
+        v.key("pages.accent", &mut pages.accent);
+        v.key("pages.background", &mut pages.background);
+        v.key("pages.accent_dark", &mut pages.accent_dark);
+        v.key("pages.background_dark", &mut pages.background_dark);
+        v.key("pages.support", &mut pages.support);
 
         v.key("bootstrap.admin_secret", &mut bootstrap.admin_secret);
         v.key("bootstrap.file", &mut bootstrap.file);

@@ -25,19 +25,22 @@ const MOST_COMPAT: usize = 16;
 const LONGEST_ISSUER_NAME: usize = 64;
 
 /// The first segments of paths that are Latchkey's own, or will be.
-const OWN_PATHS: [&str; 15] = [
+const OWN_PATHS: [&str; 18] = [
     ".well-known",
+    "account",
     "admin",
     "authorize",
     "consent",
     "device",
     "docs",
     "health",
+    "logged-out",
     "login",
     "logout",
     "metrics",
     "oauth2",
     "openapi.json",
+    "pages",
     "register",
     "test",
     "userinfo",

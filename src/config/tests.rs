@@ -46,12 +46,23 @@ fn no_file_and_no_environment_run_on_the_defaults() {
         ("passwords.account_failures", "5"),
         ("passwords.address_failures", "20"),
         ("passwords.client_failures", "1000"),
+        ("pages.name", "\"Latchkey\""),
+        ("pages.accent", "\"#3451d1\""),
+        ("pages.background", "\"#f4f5f9\""),
+        ("pages.background_dark", "\"#0f1116\""),
     ] {
         assert_eq!(shown(key).as_deref(), Some(value), "{key}");
     }
-    for key in
-        ["server.admin_listen", "server.rate_limit", "keys.master_key", "bootstrap.admin_secret", "bootstrap.file"]
-    {
+    for key in [
+        "server.admin_listen",
+        "server.rate_limit",
+        "keys.master_key",
+        "pages.logo",
+        "pages.accent_dark",
+        "pages.support",
+        "bootstrap.admin_secret",
+        "bootstrap.file",
+    ] {
         assert_eq!(shown(key), None, "{key}");
     }
 }
@@ -88,7 +99,7 @@ fn the_environment_wins_and_each_value_knows_where_it_came_from() {
 #[test]
 fn each_bad_value_is_told_with_its_reason_and_its_mend() {
     let issuer = "[server]\nissuer";
-    let cases: [(&str, String); 47] = [
+    let cases: [(&str, String); 54] = [
         ("there is no such key; did you mean server.listen?", "[server]\nlisen = ''".into()),
         ("there is no such key; remove it", "[metrics]\nport = 1".into()),
         ("nothing (file latchkey.toml): there is no such key", "nothing = 1".into()),
@@ -125,6 +136,13 @@ fn each_bad_value_is_told_with_its_reason_and_its_mend() {
         ("bits beyond its prefix; write 10.0.0.0/8", "[server]\ntrusted_proxies = ['10.1.0.0/8']".into()),
         ("it is not a range of addresses", "[server]\ntrusted_proxies = ['proxy']".into()),
         ("a list is wanted here", "[server]\ntrusted_proxies = '10.0.0.0/8'".into()),
+        ("it is not a colour; write", "[pages]\naccent = 'blue'".into()),
+        ("it is not a colour; write", "[pages]\nbackground = '#12345'".into()),
+        ("more than 40 characters", format!("[pages]\nname = '{}'", "x".repeat(41))),
+        ("a control character", "[pages]\nname = \"a\\u0007\"".into()),
+        ("pages.support = \"javascript:alert(1)\"", "[pages]\nsupport = 'javascript:alert(1)'".into()),
+        ("neither https:// nor mailto:", "[pages]\nsupport = 'http://example.com'".into()),
+        ("it names nobody", "[pages]\nsupport = 'mailto:'".into()),
         ("a size needs a unit", "[server]\nmax_body = 65536".into()),
         ("it must be between 1KiB and 16MiB", "[server]\nmax_body = '1B'".into()),
         ("it is not a rate; write", "[server]\nrate_limit = '100'".into()),

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod authorization;
 pub mod claim_rules;
 pub mod client;
+pub mod colour;
 pub mod error;
 pub mod ids;
 pub mod json;
