@@ -42,6 +42,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("scrypt", &["credentials/legacy"]),
     ("sha1", &["credentials/legacy"]),
     ("aes_gcm", &["keys/seal.rs"]),
+    ("askama", &["http/pages"]),
     ("governor", &["http"]),
     ("clap", &["cli", "main.rs"]),
     ("reqwest", &["cli"]),

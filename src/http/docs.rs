@@ -13,11 +13,11 @@ use poem::{Request, Response, Route};
 use poem_openapi::OpenApiService;
 use serde_json::json;
 
+use super::asset::Asset;
 use super::document::Document;
 use super::error::refusal;
 use super::routes::{CrossOrigin, RouteTable};
 use crate::domain::error::{Code, OAuthError};
-use crate::domain::secret::sha256;
 
 /// Nothing from elsewhere, no inline script. Swagger UI sets style attributes, so styles may be inline, on this page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -43,20 +43,6 @@ struct Assets {
     own_style: Asset,
 }
 
-struct Asset {
-    name: String,
-    content_type: &'static str,
-    bytes: Bytes,
-}
-
-impl Asset {
-    fn new(stem: &str, content_type: &'static str, bytes: Bytes) -> Self {
-        let extension = if content_type.contains("javascript") { "js" } else { "css" };
-        let hash: String = sha256(&bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name: format!("{stem}.{hash}.{extension}"), content_type, bytes }
-    }
-}
-
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SHEET: &str = "text/css; charset=utf-8";
 
@@ -64,10 +50,10 @@ static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
     let page = Bytes::from(OpenApiService::new((), "", "").swagger_ui_html());
     let (style, script) = cut(&page).unwrap_or_default();
     Assets {
-        script: Asset::new("swagger-ui", SCRIPT, script),
-        style: Asset::new("swagger-ui", SHEET, style),
-        init: Asset::new("init", SCRIPT, Bytes::from_static(include_bytes!("swagger_init.js"))),
-        own_style: Asset::new("page", SHEET, Bytes::from_static(STYLE.as_bytes())),
+        script: Asset::new("swagger-ui", "js", SCRIPT, script),
+        style: Asset::new("swagger-ui", "css", SHEET, style),
+        init: Asset::new("init", "js", SCRIPT, Bytes::from_static(include_bytes!("swagger_init.js"))),
+        own_style: Asset::new("page", "css", SHEET, Bytes::from_static(STYLE.as_bytes())),
     }
 });
 
@@ -133,10 +119,7 @@ async fn asset(request: Request) -> poem::Result<Response> {
     let Some(found) = [script, style, init, own_style].into_iter().find(|asset| asset.name == wanted) else {
         return Err(refusal(OAuthError::new(Code::NotFound, "no such file; load /docs again")));
     };
-    Ok(Response::builder()
-        .content_type(found.content_type)
-        .header(header::CACHE_CONTROL, "public, max-age=31536000, immutable")
-        .body(found.bytes.clone()))
+    Ok(found.respond())
 }
 
 /// A document at its path. Public: it says nothing that the repository does not say.

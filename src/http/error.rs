@@ -18,6 +18,9 @@ use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
 use super::compat;
+use super::pages::error::{ErrorKind, ErrorPage};
+use super::pages::shown::Detail;
+use super::pages::{Page as _, Shell};
 use super::routes::Manner;
 use crate::domain::error::{Code, OAuthError};
 
@@ -197,6 +200,8 @@ pub struct Asked<'a> {
     pub allow: Option<&'a str>,
     /// How whoever calls this path is spoken to.
     pub manner: Manner,
+    /// What a page is made with, where that is the manner.
+    pub shell: Shell<'a>,
 }
 
 /// The answer to any error.
@@ -207,15 +212,14 @@ pub fn render(error: poem::Error, asked: &Asked<'_>) -> Response {
     let (status, error) = recognise(error);
     log(&error, status, asked.request_id);
     let wait = error.retry_after.map(|span| (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1));
-    let (status, body) = match asked.manner {
-        Manner::OAuth => (status, standard(&error, status, asked.request_id)),
-        Manner::RestFramework => compat::described(&error, status, wait),
+    let mut response = match asked.manner {
+        Manner::OAuth => json(status, standard(&error, status, asked.request_id)),
+        Manner::RestFramework => {
+            let (status, body) = compat::described(&error, status, wait);
+            json(status, body)
+        }
+        Manner::Page => page(&error, status, wait, asked),
     };
-    let mut response = Response::builder()
-        .status(status)
-        .header(header::CACHE_CONTROL, "no-store")
-        .content_type("application/json")
-        .body(Body::from(body));
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);
@@ -233,6 +237,27 @@ pub fn render(error: poem::Error, asked: &Asked<'_>) -> Response {
         set(header::ALLOW, allow);
     }
     response
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    Response::builder()
+        .status(status)
+        .header(header::CACHE_CONTROL, "no-store")
+        .content_type("application/json")
+        .body(Body::from(body))
+}
+
+/// What people are told. A defect of the page itself leaves its status, which browsers put into words of their own.
+fn page(error: &OAuthError, status: StatusCode, retry_after: Option<u64>, asked: &Asked<'_>) -> Response {
+    let description = printable(&error.description);
+    let page = ErrorPage {
+        shell: asked.shell,
+        kind: ErrorKind::of(error),
+        detail: Some((error.code.as_str(), Detail(&description))),
+        retry_after,
+        request_id: asked.request_id,
+    };
+    page.rendered().map_or_else(|_| Response::builder().status(status).finish(), |page| page.respond(status))
 }
 
 /// The body that RFC 6749 section 5.2 wants.
@@ -394,11 +419,23 @@ const fn description_of(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::config::PageSettings;
     use crate::domain::error::Reason;
+    use crate::http::pages::{Language, Pages};
+
+    static PAGES: LazyLock<Pages> = LazyLock::new(|| Pages::new(&PageSettings::default(), None, ""));
 
     fn asked(with_authorization: bool) -> Asked<'static> {
-        Asked { request_id: "r-1", with_authorization, allow: Some("GET, HEAD"), manner: Manner::OAuth }
+        Asked {
+            request_id: "r-1",
+            with_authorization,
+            allow: Some("GET, HEAD"),
+            manner: Manner::OAuth,
+            shell: Shell::new(&PAGES, Language::English),
+        }
     }
 
     async fn answer(error: poem::Error, asked: &Asked<'_>) -> (Response, serde_json::Value) {
@@ -453,6 +490,20 @@ mod tests {
         assert_eq!(body["error"], "temporarily_unavailable");
         let (response, _) = answer(refusal(OAuthError::unavailable("x")), &asked(false)).await;
         assert_eq!(response.status(), 503);
+    }
+
+    #[tokio::test]
+    async fn people_are_told_in_a_page() {
+        let asked = Asked { manner: Manner::Page, ..asked(false) };
+        let error = OAuthError::new(Code::TooManyRequests, "<b>slow</b>").retry_after(Duration::from_secs(3));
+        let mut response = render(refusal(error), &asked);
+        assert_eq!((response.status().as_u16(), response.header("retry-after")), (429, Some("3")));
+        assert_eq!(response.content_type(), Some("text/html; charset=utf-8"));
+        let body = response.take_body().into_string().await.unwrap();
+        assert!(body.contains("Try again in 3 seconds.") && body.contains("r-1"), "{body}");
+        assert!(!body.contains("<b>"), "{body}");
+        let response = render(MethodNotAllowedError.into(), &asked);
+        assert_eq!((response.status().as_u16(), response.header("allow")), (405, Some("GET, HEAD")));
     }
 
     #[tokio::test]

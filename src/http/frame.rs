@@ -15,9 +15,10 @@ use super::body::{BodyLimits, receive};
 use super::cors::{self, AllowedOrigins, Exchange};
 use super::error::{Asked, refusal, render};
 use super::origin::{origin_of, peer_of};
+use super::pages::{Language, Pages, Shell, preferred};
 use super::rate::Gate;
 use super::request_id::RequestIds;
-use super::routes::{CrossOrigin, Route, RouteTable};
+use super::routes::{CrossOrigin, Manner, Route, RouteTable};
 use crate::domain::error::OAuthError;
 use crate::domain::origin::Origin;
 use crate::domain::sources::Clock;
@@ -36,6 +37,8 @@ pub struct FrameParts {
     pub ids: RequestIds,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// What errors are told with to people.
+    pub pages: Arc<Pages>,
     /// Whether the clock is one that integrators move, which every answer then says.
     pub test_clock: bool,
 }
@@ -96,11 +99,15 @@ impl<E: Endpoint<Output = Response>> Endpoint for Frame<E> {
                 cors::options(&mut request, &route.allow, route.cross_origin, &self.parts.origins)
             }
             _ => {
+                let manner = route.map(|route| route.manner).unwrap_or_default();
+                // Programs are spoken to in no language.
+                let language = if manner == Manner::Page { preferred(&request) } else { Language::default() };
                 let asked = Asked {
                     request_id: &request_id,
                     with_authorization: request.headers().contains_key(header::AUTHORIZATION),
                     allow: route.map(|route| route.allow.as_str()),
-                    manner: route.map(|route| route.manner).unwrap_or_default(),
+                    manner,
+                    shell: Shell::new(&self.parts.pages, language),
                 };
                 let exchange =
                     Exchange::begin(&mut request, route.map_or(CrossOrigin::Never, |route| route.cross_origin));

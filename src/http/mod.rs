@@ -5,6 +5,7 @@
 //! it has one, goes before every path here.
 
 mod admin;
+mod asset;
 pub mod authorization;
 pub mod body;
 mod compat;
@@ -20,6 +21,7 @@ mod metrics;
 mod moment;
 mod oauth;
 pub mod origin;
+pub mod pages;
 pub mod payload;
 mod rate;
 mod request_id;
@@ -47,6 +49,7 @@ use self::health::HealthApi;
 use self::metrics::MetricsApi;
 use self::oauth::OAuthApi;
 use self::oauth::userinfo::UserinfoApi;
+use self::pages::Pages;
 use self::rate::Gate;
 use self::request_id::RequestIds;
 use self::routes::{CrossOrigin, RouteTable};
@@ -133,24 +136,26 @@ struct Site<'a> {
     prefix: &'a str,
     route: Route,
     table: RouteTable,
+    pages: Arc<Pages>,
 }
 
 impl<'a> Site<'a> {
     fn new(app: &'a Arc<App>) -> Self {
         let prefix = path_of(&app.settings.server.issuer);
-        Self { app, prefix, route: Route::new(), table: RouteTable::default() }
+        let pages = Arc::new(Pages::of(app));
+        Self { app, prefix, route: Route::new(), table: RouteTable::default(), pages }
     }
 
     /// Everything on one listener.
     fn shared(self) -> Frame<Route> {
         let admin = admin_document(&self.app.settings.server.issuer);
         let api = admin_api(self.app, false);
-        self.everyones(api).document(ADMIN, admin).pages(&[PUBLIC, ADMIN]).framed()
+        self.everyones(api).document(ADMIN, admin).docs(&[PUBLIC, ADMIN]).framed()
     }
 
     /// What everyone may reach, where operators have a listener of their own.
     fn public(self) -> Frame<Route> {
-        self.everyones(()).pages(&[PUBLIC]).framed()
+        self.everyones(()).docs(&[PUBLIC]).framed()
     }
 
     /// What everyone may reach and its document, beside the operations of `others`.
@@ -167,7 +172,7 @@ impl<'a> Site<'a> {
             (self.api((api, others)), document)
         };
         let document = compat::describe(document, issuer, &app.settings.compat);
-        site.inserted_metadata().compatible().document(PUBLIC, document)
+        site.inserted_metadata().compatible().pages().document(PUBLIC, document)
     }
 
     /// What operators reach on their own listener: the token endpoint as well, for nothing works without a token. Its
@@ -176,7 +181,7 @@ impl<'a> Site<'a> {
         let document = admin_document(self.prefix);
         let tokens = OAuthApi { app: Arc::clone(self.app) };
         let api = (tokens, HealthApi::new(Arc::clone(self.app)), admin_api(self.app, true));
-        self.api(api).document(ADMIN, document).pages(&[ADMIN]).framed()
+        self.api(api).document(ADMIN, document).docs(&[ADMIN]).framed()
     }
 
     fn api<T: OpenApi + 'static>(mut self, api: T) -> Self {
@@ -215,13 +220,19 @@ impl<'a> Site<'a> {
         self
     }
 
+    /// What people meet in a browser.
+    fn pages(mut self) -> Self {
+        self.route = pages::mount(self.route, &mut self.table, &self.pages);
+        self
+    }
+
     fn document(mut self, shown: Shown<'_>, document: Document) -> Self {
         let path = format!("{}/{}", self.prefix, shown.url);
         self.route = docs::mount_document(self.route, &mut self.table, &path, document);
         self
     }
 
-    fn pages(mut self, shown: &'static [Shown<'static>]) -> Self {
+    fn docs(mut self, shown: &'static [Shown<'static>]) -> Self {
         self.route = docs::mount(self.route, &mut self.table, self.prefix, shown);
         self
     }
@@ -238,6 +249,7 @@ impl<'a> Site<'a> {
             ids: RequestIds::new(context.entropy.as_ref()),
             clock: Arc::clone(&context.clock),
             metrics: Arc::clone(&self.app.metrics),
+            pages: self.pages,
             test_clock: self.app.test_clock.is_some(),
         };
         Frame::new(self.route, parts)

@@ -24,6 +24,8 @@ pub enum Manner {
     OAuth,
     /// As Django REST framework does.
     RestFramework,
+    /// To people, in HTML.
+    Page,
 }
 
 /// One path.
@@ -50,11 +52,14 @@ pub struct RouteTable {
 impl RouteTable {
     pub fn add(&mut self, pattern: &str, methods: &[Method], cross_origin: CrossOrigin) {
         let (allow, late_body, manner) = (allow_of(methods), false, Manner::OAuth);
-        let route = Route { pattern: pattern.to_owned(), allow, cross_origin, late_body, manner };
-        if pattern.contains('{') {
-            self.varying.push((pattern.split('/').map(str::to_owned).collect(), route));
+        self.insert(Route { pattern: pattern.to_owned(), allow, cross_origin, late_body, manner });
+    }
+
+    fn insert(&mut self, route: Route) {
+        if route.pattern.contains('{') {
+            self.varying.push((route.pattern.split('/').map(str::to_owned).collect(), route));
         } else {
-            self.fixed.insert(pattern.to_owned(), route);
+            self.fixed.insert(route.pattern.clone(), route);
         }
     }
 
@@ -67,7 +72,18 @@ impl RouteTable {
             late_body: false,
             manner: Manner::RestFramework,
         };
-        self.fixed.insert(path.to_owned(), route);
+        self.insert(route);
+    }
+
+    /// A page, or a file of one, that people open: no other origin's script reads it.
+    pub fn add_page(&mut self, pattern: &str, methods: &[Method]) {
+        self.insert(Route {
+            pattern: pattern.to_owned(),
+            allow: allow_of(methods),
+            cross_origin: CrossOrigin::Never,
+            late_body: false,
+            manner: Manner::Page,
+        });
     }
 
     /// Every operation of an API under `prefix`; `cross_origin` says who may read it, by its path.

@@ -22,6 +22,7 @@ mod keys;
 mod legacy;
 mod logs;
 mod moving;
+mod pages;
 mod refresh;
 mod registration;
 mod secrets;
