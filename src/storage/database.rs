@@ -10,10 +10,11 @@ use super::sessions::{Ending, Owner, TooMany};
 use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
-    AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession,
-    ImportUsers, KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemOutcome,
-    RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession, Result, SessionFilter, Store, Swept,
-    UserEffects, audit, clients, import, keys, legacy, revocations, sessions, upkeep, users,
+    AssertionOutcome, AssertionUse, AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome,
+    CreateUserOutcome, EndOutcome, EndSession, ImportUsers, KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome,
+    OpenSession, Page, Raise, RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome,
+    RenewSession, Result, SessionFilter, Store, Swept, UserEffects, audit, clients, import, keys, legacy, revocations,
+    sessions, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -63,6 +64,13 @@ impl Store for Database {
     async fn ping(&self) -> Result<()> {
         self.readers.fetch("SELECT 1 AS alive", args![]).await?;
         Ok(())
+    }
+
+    async fn use_assertion(&self, assertion: AssertionUse) -> Result<AssertionOutcome> {
+        // Copies of one assertion meet at one writer.
+        let mut owner = [0; 16];
+        owner.copy_from_slice(&assertion.hash[..16]);
+        self.writers.together(Some(SessionId::from_bytes(owner)), assertion, GroupJob::UseAssertion).await
     }
 
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome> {

@@ -10,14 +10,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::assertions;
 use super::audit::AuditRows;
 use super::redeem::Redemptions;
 use super::sessions::{self, Held, SessionRow};
 use super::sql::{DbError, DbResult, Hex, JsonRows, Sql, args, from_json};
 use super::tx::Tx;
 use super::{
-    EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemOutcome, RedeemToken, Refresh, Refreshed, RenewOutcome,
-    RenewSession, StoreError,
+    AssertionOutcome, AssertionUse, EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemOutcome, RedeemToken,
+    Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
 };
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
@@ -49,6 +50,10 @@ impl<R, T> Pending<R, T> {
         &self.request
     }
 
+    pub fn decide(&mut self, outcome: T) {
+        self.outcome = Some(outcome);
+    }
+
     fn answer(self, committed: Result<(), StoreError>) {
         let outcome = committed.and_then(|()| {
             self.outcome.ok_or_else(|| StoreError::Inconsistent("a job was committed without an outcome".into()))
@@ -60,6 +65,7 @@ impl<R, T> Pending<R, T> {
 
 /// A job that is committed together with others.
 pub(super) enum GroupJob {
+    UseAssertion(Pending<AssertionUse, AssertionOutcome>),
     Open(Box<Pending<OpenSession, OpenOutcome>>),
     Redeem(Box<Pending<RedeemToken, RedeemOutcome>>),
     Refresh(Box<Pending<Refresh, Refreshed>>),
@@ -73,6 +79,7 @@ impl GroupJob {
     /// Answers the caller, with the outcome if it was committed.
     pub fn answer(self, committed: Result<(), StoreError>) {
         match self {
+            Self::UseAssertion(job) => job.answer(committed),
             Self::Open(job) => job.answer(committed),
             Self::Redeem(job) => job.answer(committed),
             Self::Refresh(job) => job.answer(committed),
@@ -97,6 +104,8 @@ pub(super) struct Effects {
 /// Nothing of the batch may be committed then; its jobs may be tried one by one.
 pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn ChainKeys) -> DbResult<()> {
     let mut effects = Effects::default();
+    // Before all locks: another node may have one of these rows under way.
+    assertions::carry_out(jobs, tx).await?;
     let users = read_users(jobs, tx).await?;
     open_sessions(jobs, tx, &users, &mut effects).await?;
     let mut redemptions = Redemptions::prepare(jobs, tx, &users).await?;
@@ -116,7 +125,12 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
                 }
                 job.outcome = Some(());
             }
-            GroupJob::Open(_) | GroupJob::Redeem(_) | GroupJob::Refresh(_) | GroupJob::Renew(_) | GroupJob::End(_) => {}
+            GroupJob::UseAssertion(_)
+            | GroupJob::Open(_)
+            | GroupJob::Redeem(_)
+            | GroupJob::Refresh(_)
+            | GroupJob::Renew(_)
+            | GroupJob::End(_) => {}
         }
     }
     tx.revoke(effects.revocations).await?;

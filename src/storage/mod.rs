@@ -8,6 +8,7 @@
 //! `group` is what the hot operations share a transaction in; `sessions`, `users`, `clients`, `keys`, `revocations`,
 //! `audit` and `upkeep` own a table each, or two; `sql` is the thin layer beneath, over both databases.
 
+mod assertions;
 mod audit;
 mod clients;
 mod cursor;
@@ -94,6 +95,22 @@ pub enum OpenOutcome {
     Opened,
     /// The user was disabled, deleted or given another password in between.
     UserChanged,
+}
+
+/// A client's assertion whose signature was found good.
+#[derive(Clone, Copy, Debug)]
+pub struct AssertionUse {
+    /// Names it among the assertions of all clients.
+    pub hash: [u8; 32],
+    /// Until when it must be recognised.
+    pub keep_until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssertionOutcome {
+    Fresh,
+    /// It has been used before.
+    Replayed,
 }
 
 /// A legacy token presented by an authenticated client. Its signature was found good.
@@ -428,6 +445,7 @@ pub struct Swept {
     pub revocations: u64,
     pub known_addresses: u64,
     pub legacy_tokens: u64,
+    pub assertion_ids: u64,
     pub audit: u64,
 }
 
@@ -437,7 +455,11 @@ pub trait Store: Send + Sync {
     /// Answers when the database does.
     async fn ping(&self) -> Result<()>;
 
-    // Sessions: the hot path, committed in groups.
+    // The hot path, committed in groups.
+    /// Uses an assertion up.
+    async fn use_assertion(&self, assertion: AssertionUse) -> Result<AssertionOutcome>;
+
+    // Sessions, on the hot path too.
     async fn open_session(&self, login: OpenSession) -> Result<OpenOutcome>;
     /// Opens the one session of a legacy token, or meets it.
     async fn redeem_token(&self, token: RedeemToken) -> Result<RedeemOutcome>;

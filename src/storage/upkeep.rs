@@ -62,6 +62,7 @@ const EXPIRED_SESSIONS: Sql = delete_oldest!("sessions", "id", "absolute_expires
 const ENDED_SESSIONS: Sql = delete_oldest!("sessions", "id", "ended_at < $1");
 const REVOCATIONS: Sql = delete_oldest!("revocations", "kind, id", "expires_at <= $1");
 const LEGACY_TOKENS: Sql = delete_oldest!("legacy_tokens", "hash", "keep_until <= $1");
+const ASSERTION_IDS: Sql = delete_oldest!("assertion_ids", "hash", "keep_until <= $1");
 const ADDRESSES: Sql = delete_oldest!("known_addresses", "sub, address", "seen_at < $1");
 /// Entries are numbered in the order of their time, near enough: the oldest are the first, and need no other index.
 const AUDIT: Sql = delete_oldest!("audit", "id", "id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1");
@@ -74,6 +75,7 @@ pub(super) async fn sweep(tx: &mut Tx, now: Timestamp, limit: u32) -> DbResult<D
         revocations: delete(REVOCATIONS, now).await?,
         known_addresses: delete(ADDRESSES, now.minus(KEEP_ADDRESSES)).await?,
         legacy_tokens: delete(LEGACY_TOKENS, now).await?,
+        assertion_ids: delete(ASSERTION_IDS, now).await?,
         audit: delete(AUDIT, now.minus(KEEP_AUDIT)).await?,
     };
     Ok(Decision::Keep(swept))

@@ -8,6 +8,7 @@
 mod pg;
 
 mod administration;
+mod assertions;
 mod bed;
 mod files;
 mod group;
