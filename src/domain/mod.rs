@@ -9,6 +9,7 @@ pub mod authorization;
 pub mod claim_rules;
 pub mod client;
 pub mod colour;
+pub mod client_keys;
 pub mod error;
 pub mod ids;
 pub mod json;

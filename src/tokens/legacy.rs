@@ -500,7 +500,7 @@ fn find<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
 }
 
 /// RFC 7519 section 2: seconds since 1970, which some write with fractions. `None` outside of the calendar.
-fn moment(value: &Value) -> Option<Timestamp> {
+pub(super) fn moment(value: &Value) -> Option<Timestamp> {
     let number = value.as_number()?;
     if let Some(seconds) = number.as_u64() {
         return i64::try_from(seconds).ok().filter(|_| seconds <= LATEST).map(Timestamp::from_seconds);

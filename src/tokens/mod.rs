@@ -4,8 +4,10 @@
 //! Owns what a token's bytes mean. Which key signs and which verify is the keyring's; whether a genuine token is still
 //! active is introspection's.
 
+pub mod assertion;
 pub mod claims;
 pub mod id_token;
+pub mod client_keys;
 pub mod legacy;
 pub mod mint;
 pub mod peek;
