@@ -1,8 +1,8 @@
 //! Latchkey: an OAuth2/OIDC token provider.
 //!
 //! Layers run one way: `domain`, then `keys`, `tokens`, `storage`, then `replica` (what a node holds in memory of the
-//! database), then `context`, then `introspection` and `credentials`, then `client_auth`, `grants`, `flows`, `admin`,
-//! then `app`, then `http` and `jobs`, then `cli`. `tests/layers.rs` holds this picture.
+//! database), then `context`, then `introspection`, `credentials` and `outbound`, then `client_auth`, `grants`, `flows`,
+//! `admin`, then `app`, then `http` and `jobs`, then `cli`. `tests/layers.rs` holds this picture.
 
 pub mod admin;
 pub mod app;
@@ -18,6 +18,7 @@ pub mod http;
 pub mod introspection;
 pub mod jobs;
 pub mod keys;
+pub mod outbound;
 pub mod replica;
 pub mod storage;
 pub mod telemetry;

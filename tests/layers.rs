@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["keys", "tokens", "storage"],
     &["replica"],
     &["context"],
-    &["introspection", "credentials"],
+    &["introspection", "credentials", "outbound"],
     &["client_auth", "grants", "flows", "admin"],
     &["app"],
     &["http", "jobs"],
@@ -35,7 +35,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("hyper_util", &["http"]),
     ("josekit", &["keys", "tokens"]),
     ("rsa", &["keys"]),
-    ("moka", &["introspection/cache.rs"]),
+    ("moka", &["introspection/cache.rs", "outbound/key_sets.rs"]),
     ("argon2", &["credentials"]),
     ("bcrypt", &["credentials/legacy"]),
     ("pbkdf2", &["credentials/legacy"]),
@@ -45,7 +45,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("askama", &["http/pages"]),
     ("governor", &["http"]),
     ("clap", &["cli", "main.rs"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["cli", "outbound"]),
     ("prometheus_client", &["telemetry"]),
 ];
 

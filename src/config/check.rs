@@ -293,6 +293,8 @@ impl Rules<'_> {
             format!("it must be between {} and {}", show_size(from), show_size(to)),
             "write 64KiB",
         );
+        let (from, to) = (Duration::from_millis(100), Duration::from_secs(30));
+        self.span("server.outbound_timeout", server.outbound_timeout, from, to);
     }
 
     fn keys(&mut self, settings: &Settings) {

@@ -45,6 +45,10 @@ pub struct ServerSettings {
     pub max_body: usize,
     /// Per client address; `None` sets no limit.
     pub rate_limit: Option<RateLimit>,
+    /// Internal networks that Latchkey connects to where a client names a place there.
+    pub outbound_allow: Vec<IpNet>,
+    /// How long such a place has to answer.
+    pub outbound_timeout: Duration,
 }
 
 impl Default for ServerSettings {
@@ -57,6 +61,8 @@ impl Default for ServerSettings {
             trusted_proxies: Vec::new(),
             max_body: 64 << 10,
             rate_limit: None,
+            outbound_allow: Vec::new(),
+            outbound_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -257,6 +263,8 @@ impl Settings {
         v.key("server.max_body", &mut max_body);
         server.max_body = usize::try_from(max_body.0).unwrap_or(usize::MAX);
         v.key("server.rate_limit", &mut server.rate_limit);
+        v.key("server.outbound_allow", &mut server.outbound_allow);
+        v.key("server.outbound_timeout", &mut server.outbound_timeout);
 
         v.key("database.url", &mut database.url);
 

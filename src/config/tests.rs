@@ -20,6 +20,8 @@ fn no_file_and_no_environment_run_on_the_defaults() {
         ("server.issuer", "\"http://127.0.0.1:8420\""),
         ("server.trusted_proxies", "[]"),
         ("server.max_body", "\"64KiB\""),
+        ("server.outbound_allow", "[]"),
+        ("server.outbound_timeout", "\"5s\""),
         ("database.url", "\"sqlite://latchkey.db\""),
         ("keys.directory", "\"keys\""),
         ("keys.rotate_every", "\"30d\""),

@@ -34,6 +34,13 @@ fn server(settings: &Settings, findings: &mut Vec<Finding>) {
             "name the addresses of your proxies alone",
         ));
     }
+    if let Some(net) = server.outbound_allow.iter().find(|net| net.prefix_len() == 0) {
+        findings.push(Finding::fail(
+            "server.outbound_allow",
+            format!("{net} lets whoever registers a client have this machine ask any other in its network"),
+            "name the networks that clients publish their keys in, and nothing wider",
+        ));
+    }
     if is_public && server.issuer.starts_with("http://") {
         findings.push(Finding::warn(
             "server.issuer",
