@@ -30,6 +30,9 @@ use crate::keys::keyring::Keyring;
 use crate::keys::master::{self, MasterError, MasterSource};
 use crate::keys::plan::KeyPolicy;
 use crate::keys::seal::{MasterKeys, masters_of};
+use crate::outbound::guard::is_loopback_host;
+use crate::outbound::key_sets::KeySets;
+use crate::outbound::{Outbound, OutboundError, OutboundSettings};
 use crate::replica::{Replica, ReplicaError, ReplicaSettings, RevocationSet};
 use crate::storage::{self, OpenError, StorageSettings, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -76,6 +79,8 @@ pub struct App {
     pub context: Context,
     pub credentials: Credentials,
     pub introspector: Introspector,
+    /// What asks others over HTTP.
+    pub outbound: Arc<Outbound>,
     pub metrics: Arc<Metrics>,
     /// The operator's own, for the pages.
     pub logo: Option<Logo>,
@@ -129,6 +134,8 @@ pub enum StartError {
     BootstrapUnreadable { path: PathBuf, source: std::io::Error },
     #[error("bootstrap.file {}: {source}", path.display())]
     Bootstrap { path: PathBuf, source: BootstrapError },
+    #[error("this machine cannot ask others over HTTPS: {0}; are its root certificates installed?")]
+    Outbound(#[from] OutboundError),
     #[error("{0}")]
     UseCase(#[from] OAuthError),
 }
@@ -160,7 +167,9 @@ impl App {
         }
         let logo = logo::logo(&settings)?;
         let metrics = Arc::new(Metrics::new(sources.clock.now()));
-        let mut context = context(opened, &settings, sources, &metrics).await?;
+        let outbound = Arc::new(Outbound::new(outbound_settings(&settings))?);
+        let client_keys = Arc::new(KeySets::new(Arc::clone(&outbound), Arc::clone(&sources.clock)));
+        let mut context = context(opened, &settings, sources, &metrics, client_keys).await?;
         // Kept where there is no issuer too: a key that the master key's rotation passed by could not be opened again.
         let key =
             Secret32::new(sealed_key(&context.masters, &*context.entropy, &*context.store, LEGACY_KEY_NOTE).await?);
@@ -178,7 +187,17 @@ impl App {
         let bootstrap = bootstrap(&settings, &context, &credentials).await?;
         watch(&metrics, &context.replica);
         let test_clock = test_clock.map(TestClock::new);
-        Ok(Arc::new(Self { settings, context, credentials, introspector, metrics, logo, test_clock, bootstrap }))
+        Ok(Arc::new(Self {
+            settings,
+            context,
+            credentials,
+            introspector,
+            outbound,
+            metrics,
+            logo,
+            test_clock,
+            bootstrap,
+        }))
     }
 
     /// Drains what is being written and closes the database. Call it when no request is under way any more.
@@ -216,6 +235,7 @@ async fn context(
     settings: &Settings,
     Sources { clock, entropy, meter, test_clock: _ }: Sources,
     metrics: &Arc<Metrics>,
+    client_keys: Arc<KeySets>,
 ) -> Result<Context, StartError> {
     let masters = Arc::new(master_keys(settings, &*store, &*entropy).await?);
     let tickets = Tickets::new(Secret32::new(sealed_key(&masters, &*entropy, &*store, TICKET_KEY_NOTE).await?));
@@ -243,13 +263,14 @@ async fn context(
         claims: Arc::new(ClaimRules::new(settings.claims.iter().filter_map(ClaimSettings::rule).collect())),
         legacy: Arc::default(),
         tickets: Arc::new(tickets),
+        client_keys,
         key_policy: key_policy(settings),
     })
 }
 
 /// The master key that the settings name and the earlier ones. One is made only where nothing is sealed yet.
 async fn master_keys(settings: &Settings, store: &dyn Store, entropy: &dyn Entropy) -> Result<MasterKeys, StartError> {
-    let sealed_under = masters_of(&store.keys().await?);
+    let sealed_under = masters_of(&store.keys().await?, &store.clients().await?.1);
     let source = master_source(settings);
     let current =
         source.load(entropy, sealed_under.is_empty()).map_err(|error| error.needing(sealed_under.iter().cloned()))?;
@@ -281,6 +302,17 @@ fn key_policy(settings: &Settings) -> KeyPolicy {
         min_publication: settings.keys.min_publication,
         publication_margin: settings.keys.publication_margin,
         clock_skew: CLOCK_SKEW,
+    }
+}
+
+fn outbound_settings(settings: &Settings) -> OutboundSettings {
+    let server = &settings.server;
+    let authority = server.issuer.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    OutboundSettings {
+        allow: server.outbound_allow.clone(),
+        // Who serves this machine alone has its clients on it.
+        loopback: authority.parse::<http::uri::Authority>().is_ok_and(|it| is_loopback_host(it.host())),
+        timeout: server.outbound_timeout,
     }
 }
 

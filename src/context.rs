@@ -14,6 +14,7 @@ use crate::keys::plan::KeyPolicy;
 use crate::keys::seal::MasterKeys;
 use crate::replica::Replica;
 use crate::storage::Store;
+use crate::tokens::client_keys::KeySource;
 use crate::tokens::legacy::LegacyIssuers;
 use crate::tokens::ticket::Tickets;
 use crate::tokens::verify::CLOCK_SKEW;
@@ -36,6 +37,8 @@ pub struct Context {
     pub legacy: Arc<LegacyIssuers>,
     /// What browsers carry from page to page.
     pub tickets: Arc<Tickets>,
+    /// What clients sign their assertions with.
+    pub client_keys: Arc<dyn KeySource>,
     pub key_policy: KeyPolicy,
 }
 

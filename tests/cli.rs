@@ -338,6 +338,19 @@ fn a_server_is_administered_from_the_shell() {
     let updated = json(&served.admin(place, &[&update[..], &["--json"]].concat(), ""));
     assert_eq!(updated["redirect_uris"].to_string(), r#"["https://app.example.com/cb"]"#);
     assert_eq!((&updated["skip_consent"], &updated["require_pkce"]), (&false.into(), &false.into()));
+    // The key of RFC 7515 appendix A.3.
+    let jwks = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    fs::write(place.join("jwks.json"), jwks).unwrap();
+    let signs = ["--auth-method", "private_key_jwt", "--jwks", "jwks.json", "--auth-signing-alg", "ES256", "--json"];
+    let signs = served.admin(place, &[&["client", "add", "--client-id", "signs"], &signs[..]].concat(), "");
+    assert_eq!(json(&signs)["jwks"]["keys"][0]["kty"], "EC");
+    let uri = ["client", "update", "signs", "--jwks-uri", "https://app.example.com/jwks.json", "--json"];
+    let moved = json(&served.admin(place, &uri, ""));
+    assert_eq!((moved.get("jwks"), moved["token_endpoint_auth_signing_alg"].as_str()), (None, Some("ES256")));
+    let keyed = ["client", "update", "signs", "--auth-method", "client_secret_jwt", "--json", "--json-body", "-"];
+    let keyed = json(&served.admin(place, &keyed, r#"{"token_endpoint_auth_signing_alg":null}"#));
+    assert!(keyed["client_secret"].is_string(), "{keyed}");
 
     let operator = ["client", "add", "--client-id", "ops", "--grant", "client_credentials", "--scope", "admin:keys"];
     assert_eq!(served.admin(place, &operator, "").status, Some(0), "rights are handed out by who has them");

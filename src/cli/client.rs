@@ -76,6 +76,8 @@ pub(super) enum Action {
 enum AuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
+    ClientSecretJwt,
+    PrivateKeyJwt,
     None,
 }
 
@@ -94,6 +96,15 @@ pub(super) struct Fields {
     /// How it proves who it is; none makes it a public client
     #[arg(long, value_name = "METHOD", value_enum)]
     auth_method: Option<AuthMethod>,
+    /// The only algorithm that its assertions are signed by [default: any that suits its method]
+    #[arg(long, value_name = "ALG")]
+    auth_signing_alg: Option<String>,
+    /// JWK Set of its public keys, from a file or - for standard input; for private_key_jwt
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
+    jwks: Option<PathBuf>,
+    /// Where it publishes its keys instead
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
     /// Algorithm of its access tokens: ES256 or RS256
     #[arg(long, value_name = "ALG")]
     alg: Option<String>,
@@ -168,6 +179,7 @@ pub(super) struct Fields {
 impl Fields {
     fn body(&self) -> Result<Map<String, Value>> {
         let mut body = input::json_object(self.json_body.as_deref())?;
+        let jwks = self.jwks.as_deref().map(|file| input::json_object(Some(file))).transpose()?;
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 body.insert(name.into(), value);
@@ -181,6 +193,10 @@ impl Fields {
         set("scope", text(&self.scope));
         let method = self.auth_method.and_then(|method| method.to_possible_value());
         set("token_endpoint_auth_method", method.map(|value| value.get_name().into()));
+        set("token_endpoint_auth_signing_alg", text(&self.auth_signing_alg));
+        // The one takes the place of the other.
+        set("jwks", jwks.map(Value::Object).or(self.jwks_uri.as_ref().map(|_| Value::Null)));
+        set("jwks_uri", text(&self.jwks_uri).or(self.jwks.as_ref().map(|_| Value::Null)));
         set("access_token_signed_response_alg", text(&self.alg));
         set("audience", many(&self.audience));
         set("resource_identifiers", many(&self.resources));
@@ -258,7 +274,9 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             }
             let server = connect(&remote, &needed(&body)).await?;
             let path = ["clients", client.as_str()];
-            print_object(&server.change(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
+            let changed = server.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
+            print_object(&changed, &remote)?;
+            tell_secret(&changed);
         }
         Action::Delete { client, remote } => {
             let server = connect(&remote, WRITE).await?;

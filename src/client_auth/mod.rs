@@ -3,16 +3,19 @@
 //! An unknown client, a wrong secret and a method that the client has no secret for get the same answer, at about the
 //! same price. A `client_id` is no secret, and whether one exists may be found out elsewhere; what must not be found out
 //! here is whether a guess at a secret came close. Only a client whose secret proved right is told that it used another
-//! method than it is registered for.
+//! method than it is registered for. What is wrong with an assertion is told: it is its maker's own.
 
+mod assertion;
 mod basic;
+mod client_secret_jwt;
 mod none;
 mod post;
+mod private_key_jwt;
 
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::credentials::Credentials;
@@ -37,6 +40,9 @@ pub struct ClientClaim {
     pub authorization: Option<String>,
     pub client_id: Option<String>,
     pub client_secret: Option<SecretText>,
+    /// RFC 7521 section 4.2.
+    pub client_assertion: Option<SecretText>,
+    pub client_assertion_type: Option<String>,
 }
 
 impl fmt::Debug for ClientClaim {
@@ -45,7 +51,28 @@ impl fmt::Debug for ClientClaim {
             .field("authorization", &self.authorization.as_ref().map(|_| ".."))
             .field("client_id", &self.client_id)
             .field("client_secret", &self.client_secret)
-            .finish()
+            .field("client_assertion", &self.client_assertion)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a client says who it is: what an assertion may name as its audience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Token,
+    Introspection,
+    Revocation,
+}
+
+impl Endpoint {
+    /// Its URL, as the metadata has it.
+    pub fn url(self, ctx: &Context) -> String {
+        let path = match self {
+            Self::Token => "/oauth2/token",
+            Self::Introspection => "/oauth2/introspect",
+            Self::Revocation => "/oauth2/revoke",
+        };
+        format!("{}{path}", ctx.issuer)
     }
 }
 
@@ -65,18 +92,34 @@ struct Proof {
     method: AuthMethod,
 }
 
+/// What a request claims, by one method.
+#[derive(Debug, PartialEq, Eq)]
+enum Claimed<'c> {
+    Proof(Proof),
+    /// The text of an assertion.
+    Assertion(&'c str),
+}
+
 /// Finds out who the client is.
 ///
 /// # Errors
 /// `invalid_client`: nothing was claimed, or it was not proven; `invalid_request`: more than one method was used, or two
-/// client ids; 429 after too many guesses at a secret that a person chose; 503 where the database does not answer.
+/// client ids; 429 after too many guesses at a secret that a person chose; 503 where the database, or the place that the
+/// client publishes its keys at, does not answer.
 pub async fn authenticate(
     ctx: &Context,
     credentials: &Credentials,
     claim: &ClientClaim,
     origin: &Origin,
+    endpoint: Endpoint,
 ) -> Result<AuthenticatedClient, OAuthError> {
-    let proof = read(claim)?;
+    let proof = match read(claim)? {
+        Claimed::Proof(proof) => proof,
+        Claimed::Assertion(text) => {
+            let claimed = (text, claim.client_id.as_deref());
+            return assertion::authenticate(ctx, credentials, claimed, origin, endpoint).await;
+        }
+    };
     let (client, proven) = prove(ctx, credentials, &proof, origin).await?;
     match client {
         Some(client) if proven && client.auth_method == proof.method => {
@@ -84,7 +127,8 @@ pub async fn authenticate(
         }
         client => {
             let failure = explain(client.as_deref().filter(|_| proven));
-            record_failure(ctx, credentials, client.as_deref(), proof.method, origin).await?;
+            let detail = json!({ "method": proof.method.as_str() });
+            record_failure(ctx, credentials, client.as_deref(), detail, origin).await?;
             Err(failure)
         }
     }
@@ -123,21 +167,31 @@ async fn prove(
 }
 
 /// Which method the request uses. More than one is an error, not a choice (RFC 6749 section 2.3).
-fn read(claim: &ClientClaim) -> Result<Proof, OAuthError> {
-    match (&claim.authorization, &claim.client_id, &claim.client_secret) {
-        (Some(_), _, Some(_)) => Err(OAuthError::new(
+fn read(claim: &ClientClaim) -> Result<Claimed<'_>, OAuthError> {
+    let ClientClaim { authorization, client_id, client_secret, client_assertion, client_assertion_type } = claim;
+    let is_assertion = client_assertion.is_some() || client_assertion_type.is_some();
+    if [authorization.is_some(), client_secret.is_some(), is_assertion].into_iter().filter(|used| *used).count() > 1 {
+        return Err(OAuthError::new(
             Code::InvalidRequest,
-            "the request authenticates the client twice, by the Authorization header and by client_secret; use one",
-        )),
-        (Some(header), named, None) => basic::read(header, named.as_deref()),
-        (None, Some(client_id), Some(secret)) => Ok(post::read(client_id, secret)),
-        (None, Some(client_id), None) => Ok(none::read(client_id)),
-        (None, None, Some(_)) => Err(invalid("client_secret came without client_id")),
-        (None, None, None) => Err(invalid(
-            "the request does not say which client it comes from; use HTTP Basic, or client_id and client_secret, or \
-             client_id alone for a public client",
-        )),
+            "the request authenticates the client more than once, by the Authorization header, by client_secret or by \
+             client_assertion; use one",
+        ));
     }
+    if is_assertion {
+        return assertion::read(client_assertion.as_ref(), client_assertion_type.as_deref()).map(Claimed::Assertion);
+    }
+    Ok(Claimed::Proof(match (authorization, client_id, client_secret) {
+        (Some(header), named, _) => basic::read(header, named.as_deref())?,
+        (None, Some(client_id), Some(secret)) => post::read(client_id, secret),
+        (None, Some(client_id), None) => none::read(client_id),
+        (None, None, Some(_)) => return Err(invalid("client_secret came without client_id")),
+        (None, None, None) => {
+            return Err(invalid(
+                "the request does not say which client it comes from; use HTTP Basic, client_id and client_secret, \
+                 client_assertion, or client_id alone for a public client",
+            ));
+        }
+    }))
 }
 
 /// Whether the text can be a `client_id` at all (RFC 6749 appendix A.1). What cannot is not looked up: databases differ
@@ -155,7 +209,7 @@ fn explain(proven: Option<&Client>) -> OAuthError {
     match proven {
         Some(client) => invalid(format!(
             "the client is registered for token_endpoint_auth_method {}, and this request used another",
-            name(client.auth_method)
+            client.auth_method.as_str()
         )),
         None => invalid(
             "unknown client, wrong client secret, or a method of authentication that the client is not registered for",
@@ -163,19 +217,11 @@ fn explain(proven: Option<&Client>) -> OAuthError {
     }
 }
 
-fn name(method: AuthMethod) -> &'static str {
-    match method {
-        AuthMethod::ClientSecretBasic => "client_secret_basic",
-        AuthMethod::ClientSecretPost => "client_secret_post",
-        AuthMethod::None => "none",
-    }
-}
-
 async fn record_failure(
     ctx: &Context,
     credentials: &Credentials,
     client: Option<&Client>,
-    method: AuthMethod,
+    detail: Value,
     origin: &Origin,
 ) -> Result<(), OAuthError> {
     ctx.meter.count(Count::ClientAuthFailed);
@@ -185,7 +231,7 @@ async fn record_failure(
     // Never the id of an unknown client: whoever mixes up two fields writes a secret there.
     let who = client.map_or("unknown", |client| client.client_id.as_str());
     let actor = Actor { who: who.to_owned(), via: None, address: Some(origin.address().to_string()) };
-    let mut event = ctx.audit(AuditType::ClientAuthFailed, actor).detail(json!({ "method": name(method) }));
+    let mut event = ctx.audit(AuditType::ClientAuthFailed, actor).detail(detail);
     event.client_id = client.map(|client| client.client_id.clone());
     ctx.store.record(vec![event]).await?;
     Ok(())
@@ -200,12 +246,17 @@ mod tests {
             authorization: authorization.map(str::to_owned),
             client_id: client_id.map(str::to_owned),
             client_secret: secret.map(SecretText::new),
+            ..ClientClaim::default()
         }
     }
 
     #[test]
     fn one_method_is_read_and_two_are_refused() {
-        let method = |claim: &ClientClaim| read(claim).map(|proof| proof.method).map_err(|error| error.code);
+        let method = |claim: &ClientClaim| match read(claim) {
+            Ok(Claimed::Proof(proof)) => Ok(proof.method),
+            Ok(Claimed::Assertion(_)) => Ok(AuthMethod::PrivateKeyJwt),
+            Err(error) => Err(error.code),
+        };
         let header = Some("Basic YTpi");
         assert_eq!(method(&claim(header, None, None)), Ok(AuthMethod::ClientSecretBasic));
         assert_eq!(method(&claim(header, Some("a"), None)), Ok(AuthMethod::ClientSecretBasic));
@@ -219,10 +270,36 @@ mod tests {
     }
 
     #[test]
+    fn an_assertion_comes_with_its_type_and_with_no_other_proof() {
+        let with = |assertion: Option<&str>, kind: Option<&str>, rest: ClientClaim| {
+            let claim = ClientClaim {
+                client_assertion: assertion.map(SecretText::new),
+                client_assertion_type: kind.map(str::to_owned),
+                ..rest
+            };
+            read(&claim).map(|_| ()).map_err(|error| error.code)
+        };
+        let kind = Some(crate::tokens::assertion::ASSERTION_TYPE);
+        assert_eq!(with(Some("a.b.c"), kind, claim(None, None, None)), Ok(()));
+        assert_eq!(with(Some("a.b.c"), kind, claim(None, Some("a"), None)), Ok(()));
+        assert_eq!(with(Some("a.b.c"), None, claim(None, None, None)), Err(Code::InvalidRequest));
+        assert_eq!(with(None, kind, claim(None, None, None)), Err(Code::InvalidRequest));
+        assert_eq!(with(Some("a.b.c"), Some("saml2"), claim(None, None, None)), Err(Code::InvalidClient));
+        assert_eq!(with(Some("a.b.c"), kind, claim(Some("Basic YTpi"), None, None)), Err(Code::InvalidRequest));
+        assert_eq!(with(Some("a.b.c"), kind, claim(None, Some("a"), Some("b"))), Err(Code::InvalidRequest));
+        assert_eq!(with(None, kind, claim(None, Some("a"), Some("b"))), Err(Code::InvalidRequest));
+    }
+
+    #[test]
     fn secrets_are_not_in_what_is_printed() {
-        let claim = claim(Some("Basic c2VjcmV0"), Some("a"), Some("secret"));
+        let assertion = Some(SecretText::new("secret.secret"));
+        let claim =
+            ClientClaim { client_assertion: assertion, ..claim(Some("Basic c2VjcmV0"), Some("a"), Some("secret")) };
         let printed = format!("{claim:?}");
-        assert!(!printed.contains("c2VjcmV0") && !printed.contains("\"secret\""), "{printed}");
+        assert!(
+            !printed.contains("c2VjcmV0") && !printed.contains("secret.secret") && !printed.contains("\"secret\""),
+            "{printed}"
+        );
     }
 
     #[test]

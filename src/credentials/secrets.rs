@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::Credentials;
-use super::throttle::Denied;
+use super::throttle::{Attempt, Denied};
 use crate::domain::client::{Client, SecretHash};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::secret::{Secret32, SecretText, keyed_hash, same, sha256};
@@ -86,6 +86,8 @@ impl Credentials {
             match &known.hash {
                 SecretHash::Sha256(hash) => right |= same(hash, &presented),
                 SecretHash::Argon2id(hash) => chosen.push(hash.as_str()),
+                // It signs, and is never presented.
+                SecretHash::Sealed { .. } => {}
             }
         }
         if right || chosen.is_empty() || !may_be_chosen(secret) {
@@ -99,18 +101,7 @@ impl Credentials {
         if remembered() {
             return Ok(true);
         }
-        let attempt =
-            self.throttle.reserve(&[self.throttle.client_secret(from)]).await.map_err(|denied| match denied {
-                Denied::Throttled { retry_after, .. } => OAuthError::new(
-                    Code::TooManyRequests,
-                    format!(
-                        "too many wrong client secrets from this address; try again in {} s",
-                        retry_after.as_secs()
-                    ),
-                )
-                .retry_after(retry_after),
-                Denied::Overloaded => super::passwords::queue_full(),
-            })?;
+        let attempt = self.reserve_guess(from).await?;
         // Others with the same secret may have been checked while this one waited.
         if remembered() {
             attempt.succeeded();
@@ -125,6 +116,32 @@ impl Credentials {
         }
         attempt.failed();
         Ok(false)
+    }
+
+    /// Judges a guess at a chosen secret that is not presented itself: `judge` says whether it is right.
+    ///
+    /// # Errors
+    /// Too many failures from the address (429), or the queue is full (503); nothing is judged then.
+    pub async fn throttled_guess(&self, from: IpAddr, judge: impl FnOnce() -> bool) -> Result<bool, OAuthError> {
+        let attempt = self.reserve_guess(from).await?;
+        let right = judge();
+        if right {
+            attempt.succeeded();
+        } else {
+            attempt.failed();
+        }
+        Ok(right)
+    }
+
+    async fn reserve_guess(&self, from: IpAddr) -> Result<Attempt, OAuthError> {
+        self.throttle.reserve(&[self.throttle.client_secret(from)]).await.map_err(|denied| match denied {
+            Denied::Throttled { retry_after, .. } => OAuthError::new(
+                Code::TooManyRequests,
+                format!("too many wrong client secrets from this address; try again in {} s", retry_after.as_secs()),
+            )
+            .retry_after(retry_after),
+            Denied::Overloaded => super::passwords::queue_full(),
+        })
     }
 
     /// Counts a failed client authentication, and answers whether to write it to the audit trail: past the free

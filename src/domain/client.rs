@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::client_keys::ClientKeys;
 use super::ids::ClientId;
 use super::key::Alg;
 use super::policy::Lifetimes;
@@ -15,20 +16,36 @@ use super::time::Timestamp;
 pub enum AuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
+    /// A JWT under the client's secret (OIDC Core section 9).
+    ClientSecretJwt,
+    /// A JWT under a key of the client's own.
+    PrivateKeyJwt,
     /// A public client: it names itself and proves nothing.
     None,
 }
 
 impl AuthMethod {
-    pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::None];
+    pub const ALL: [Self; 5] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::ClientSecretJwt, Self::PrivateKeyJwt, Self::None];
 
-    /// The name in a registration and in the server's metadata.
+    /// The value on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::ClientSecretJwt => "client_secret_jwt",
+            Self::PrivateKeyJwt => "private_key_jwt",
             Self::None => "none",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
+    }
+
+    /// Whether a client that proves itself so has a secret.
+    pub const fn has_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost | Self::ClientSecretJwt)
     }
 }
 
@@ -92,13 +109,19 @@ impl ResponseMode {
 }
 
 /// How a client secret is kept. The one Latchkey drew has 256 random bits, so one SHA-256 is enough; one that a person
-/// chose gets argon2id.
+/// chose gets argon2id. Only what signs assertions (`client_secret_jwt`) must be read again, and is sealed.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretHash {
     Sha256([u8; 32]),
     /// A PHC string.
     Argon2id(String),
+    /// Sealed under the master key.
+    Sealed {
+        sealed: Vec<u8>,
+        /// Whether a person chose it, so that it may be guessed at.
+        chosen: bool,
+    },
 }
 
 impl fmt::Debug for SecretHash {
@@ -106,6 +129,7 @@ impl fmt::Debug for SecretHash {
         f.write_str(match self {
             Self::Sha256(_) => "Sha256(..)",
             Self::Argon2id(_) => "Argon2id(..)",
+            Self::Sealed { .. } => "Sealed(..)",
         })
     }
 }
@@ -138,6 +162,9 @@ pub struct Client {
     pub rotate_refresh: Option<bool>,
     pub disabled: bool,
     pub secrets: Vec<ClientSecret>,
+    /// What it signs assertions with.
+    #[serde(default)]
+    pub keys: ClientKeys,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     // What a row of a client that was registered before it had these does not hold is their default.
@@ -206,6 +233,7 @@ impl Client {
             rotate_refresh: None,
             disabled: false,
             secrets: Vec::new(),
+            keys: ClientKeys::default(),
             created_at,
             updated_at: created_at,
             redirect_uris: Vec::new(),
@@ -235,6 +263,14 @@ impl Client {
     /// listens there (RFC 8252 section 8.6).
     pub fn can_be_impersonated(&self) -> bool {
         self.is_public() && self.redirect_uris.iter().any(|uri| redirect_uri::kind_of(uri) != Ok(Kind::Web))
+    }
+
+    /// What is sealed of it, live or not.
+    pub fn sealed_secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.secrets.iter().filter_map(|secret| match &secret.hash {
+            SecretHash::Sealed { sealed, .. } => Some(sealed.as_slice()),
+            SecretHash::Sha256(_) | SecretHash::Argon2id(_) => None,
+        })
     }
 
     /// Secrets that still count, newest first.

@@ -4,7 +4,7 @@
 //! audience. All else is `{"active":false}`. Of refresh tokens only the current generation is active, only to its own
 //! client, and asking never rotates, heals or counts as reuse.
 
-use crate::client_auth::{ClientClaim, authenticate};
+use crate::client_auth::{ClientClaim, Endpoint, authenticate};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::domain::client::{Client, GrantType};
@@ -53,11 +53,12 @@ pub async fn introspect(
     introspector: &Introspector,
     request: IntrospectRequest,
 ) -> Result<Option<ActiveToken>, OAuthError> {
-    let caller = authenticate(ctx, credentials, &request.client, &request.origin).await?.client;
+    let IntrospectRequest { client, origin, .. } = &request;
+    let caller = authenticate(ctx, credentials, client, origin, Endpoint::Introspection).await?.client;
     if caller.is_public() || caller.disabled {
         return Err(OAuthError::new(
             Code::UnauthorizedClient,
-            "introspection needs a client with a secret that is not disabled",
+            "introspection needs a client that proves itself and is not disabled",
         ));
     }
     let token = request.token.expose();

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::domain::client::{AuthMethod, GrantType};
+use crate::domain::client_keys::AssertionAlg;
 use crate::domain::key::Alg;
 use crate::domain::oidc_claims::{CLAIMS_OF_LOGIN, CLAIMS_OF_SCOPES, PASSWORD_ACR};
 
@@ -35,8 +36,11 @@ pub struct Metadata {
     /// Required by RFC 8414; empty where there is no authorization endpoint.
     pub response_types_supported: Vec<&'static str>,
     pub token_endpoint_auth_methods_supported: Vec<&'static str>,
+    pub token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     pub introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    pub introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     pub revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    pub revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     pub userinfo_signing_alg_values_supported: Vec<&'static str>,
     pub service_documentation: String,
     #[serde(flatten)]
@@ -87,6 +91,7 @@ impl Metadata {
         let proving = methods(|method| *method != AuthMethod::None);
         // Nobody has a code where nobody can be sent here for one.
         let is_served = |grant: &&str| enabled.authorization || *grant != "authorization_code";
+        let assertion_algs = AssertionAlg::ALL.map(AssertionAlg::as_str).to_vec();
         let told = enabled.backchannel_logout.then_some(true);
         Self {
             issuer: issuer.to_owned(),
@@ -98,8 +103,11 @@ impl Metadata {
             grant_types_supported: GrantType::ALL.map(GrantType::as_str).into_iter().filter(is_served).collect(),
             response_types_supported: if enabled.authorization { vec!["code"] } else { Vec::new() },
             token_endpoint_auth_methods_supported: methods(|_| true),
+            token_endpoint_auth_signing_alg_values_supported: assertion_algs.clone(),
             introspection_endpoint_auth_methods_supported: proving,
+            introspection_endpoint_auth_signing_alg_values_supported: assertion_algs.clone(),
             revocation_endpoint_auth_methods_supported: methods(|_| true),
+            revocation_endpoint_auth_signing_alg_values_supported: assertion_algs,
             userinfo_signing_alg_values_supported: algorithms(),
             service_documentation: at("/docs"),
             openid: enabled.authorization.then(|| OpenIdMetadata::new(at("/oauth2/authorize"))),

@@ -3,7 +3,7 @@
 //! An authentic refresh token of any generation ends its session and the session's access tokens; an access token ends
 //! alone, unless it is what renews its session. Unknown and expired tokens answer like revoked ones: there is nothing left to do.
 
-use crate::client_auth::{ClientClaim, authenticate};
+use crate::client_auth::{ClientClaim, Endpoint, authenticate};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::domain::audit::{Actor, AuditType};
@@ -34,7 +34,8 @@ pub async fn revoke(
     introspector: &Introspector,
     request: RevokeRequest,
 ) -> Result<(), OAuthError> {
-    let caller = authenticate(ctx, credentials, &request.client, &request.origin).await?.client;
+    let RevokeRequest { client, origin, .. } = &request;
+    let caller = authenticate(ctx, credentials, client, origin, Endpoint::Revocation).await?.client;
     let actor =
         Actor { who: caller.client_id.to_string(), via: None, address: Some(request.origin.address().to_string()) };
     let token = request.token.expose();

@@ -16,7 +16,7 @@ mod token_exchange;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::client_auth::{ClientClaim, authenticate};
+use crate::client_auth::{ClientClaim, Endpoint, authenticate};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::domain::client::{Client, GrantType};
@@ -116,7 +116,7 @@ async fn serve(
     grant: GrantType,
     request: &TokenRequest,
 ) -> Result<TokenResponse, OAuthError> {
-    let client = authenticate(ctx, credentials, &request.client, &request.origin).await?.client;
+    let client = authenticate(ctx, credentials, &request.client, &request.origin, Endpoint::Token).await?.client;
     if client.disabled {
         return Err(match grant {
             GrantType::RefreshToken => refresh_token::client_disabled(ctx, credentials, &client, request).await,

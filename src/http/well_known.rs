@@ -100,10 +100,16 @@ pub struct AuthorizationServerMetadata {
     pub scopes_supported: Option<Vec<String>>,
     /// How clients authenticate for tokens.
     pub token_endpoint_auth_methods_supported: Vec<String>,
+    /// How assertions for tokens may be signed: HS256 with the secret, the others with a key.
+    pub token_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// How clients authenticate for introspection.
     pub introspection_endpoint_auth_methods_supported: Vec<String>,
+    /// The same for introspection.
+    pub introspection_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// How clients authenticate for revocation.
     pub revocation_endpoint_auth_methods_supported: Vec<String>,
+    /// The same for revocation.
+    pub revocation_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// RFC 7636.
     pub code_challenge_methods_supported: Option<Vec<String>>,
     /// RFC 9207: whether answers to authorization requests name the issuer.

@@ -12,7 +12,8 @@ use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use zeroize::Zeroizing;
 
-use crate::domain::ids::Kid;
+use crate::domain::client::Client;
+use crate::domain::ids::{ClientId, Kid};
 use crate::domain::key::KeyTable;
 use crate::domain::secret::{Secret32, sha256};
 use crate::domain::sources::{Entropy, random};
@@ -89,7 +90,7 @@ impl MasterKeys {
         Self { current, previous: Vec::new() }
     }
 
-    /// Seals `plaintext` as the value called `name` ([`signing_name`], [`refresh_name`]).
+    /// Seals `plaintext` as the value called `name` ([`signing_name`], [`refresh_name`], [`client_secret_name`]).
     #[expect(clippy::expect_used, reason = "AES-GCM refuses nothing below 64 GiB")]
     pub fn seal(&self, entropy: &dyn Entropy, name: &str, plaintext: &[u8]) -> Vec<u8> {
         let nonce: [u8; 12] = random(entropy);
@@ -149,11 +150,12 @@ pub fn sealed_under(sealed: &[u8]) -> Option<String> {
     (sealed.len() > HEAD && sealed[0] == VERSION).then(|| hex(&sealed[ID]))
 }
 
-/// The ids of all master keys that rows of the table are sealed under.
-pub fn masters_of(table: &KeyTable) -> BTreeSet<String> {
+/// The ids of all master keys that keys and clients' secrets are sealed under.
+pub fn masters_of(table: &KeyTable, clients: &[Client]) -> BTreeSet<String> {
     let signing = table.signing.iter().filter_map(|key| key.sealed_private.as_deref());
     let refresh = table.refresh.iter().map(|key| key.sealed.as_slice());
-    signing.chain(refresh).filter_map(sealed_under).collect()
+    let secrets = clients.iter().flat_map(Client::sealed_secrets);
+    signing.chain(refresh).chain(secrets).filter_map(sealed_under).collect()
 }
 
 /// What a signing key's private half is sealed as.
@@ -164,6 +166,11 @@ pub fn signing_name(kid: &Kid) -> String {
 /// What a version of the refresh keys is sealed as.
 pub fn refresh_name(version: u8) -> String {
     format!("refresh:{version}")
+}
+
+/// What the secret of a client is sealed as that signs with it.
+pub fn client_secret_name(client_id: &ClientId) -> String {
+    format!("client_secret:{client_id}")
 }
 
 fn associated(name: &str) -> Vec<u8> {

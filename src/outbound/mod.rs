@@ -7,6 +7,7 @@
 //! handed on to whoever caused the request.
 
 pub mod guard;
+pub mod key_sets;
 #[cfg(test)]
 #[path = "../../tests/support/site.rs"]
 mod testing;

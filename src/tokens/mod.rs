@@ -6,8 +6,8 @@
 
 pub mod assertion;
 pub mod claims;
-pub mod id_token;
 pub mod client_keys;
+pub mod id_token;
 pub mod legacy;
 pub mod mint;
 pub mod peek;

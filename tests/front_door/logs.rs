@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _};
 
+use crate::support::assertions::keyed;
 use crate::support::{Database, PASSWORD, Registered, Server, log, on_each_database};
 
 #[test]
@@ -29,6 +30,12 @@ fn no_secret_is_logged_whatever_comes_in() {
         let unread = json!({ "username": "bob", "password": "said-in-a-body-with-a-fault", "colour": 1 });
         server.admin_post("/admin/v1/users", unread).await.is(400);
         server.revoke(&app, &next.refresh()).await.is(200);
+        let signs = json!({ "client_id": "signs", "token_endpoint_auth_method": "client_secret_jwt" });
+        let signs = server.app(signs).await;
+        let (assertion, forged) = (keyed(&signs.secret, &server.claims_of("signs")), "a.b.signature-of-a-forged-one");
+        server.token_by(&assertion).await.is(200);
+        server.token_by(&assertion).await.is(401);
+        server.token_by(forged).await.is(401);
 
         let basic = STANDARD.encode(format!("{}:{}", app.id, app.secret));
         let logged = log::so_far();
@@ -48,6 +55,10 @@ fn no_secret_is_logged_whatever_comes_in() {
             next.access().rsplit('.').next().unwrap(),
             "said-twice-in-one-form",
             "said-in-a-body-with-a-fault",
+            &signs.secret,
+            &assertion,
+            assertion.rsplit('.').next().unwrap(),
+            forged,
         ] {
             let found = logged.lines().find(|line| line.contains(secret));
             assert!(found.is_none(), "a secret is logged: {found:?}");

@@ -10,7 +10,12 @@
 
 mod support;
 
+#[path = "../support/site.rs"]
+#[expect(dead_code, reason = "the unit tests of `outbound` need more of it")]
+mod site;
+
 mod admin;
+mod assertions;
 mod bad_input;
 mod claims;
 mod compat;
@@ -18,6 +23,7 @@ mod crash;
 mod escalation;
 mod exchange;
 mod introspection;
+mod jwks_uri;
 mod keys;
 mod legacy;
 mod logs;

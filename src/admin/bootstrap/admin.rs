@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::credentials::{Credentials, secrets};
 use crate::domain::audit::AuditType;
 use crate::domain::client::{AuthMethod, Client, ClientSecret, GrantType};
+use crate::domain::client_keys::ClientKeys;
 use crate::domain::error::OAuthError;
 use crate::domain::ids::{BUILT_IN_ADMIN, ClientId};
 use crate::domain::key::Alg;
@@ -98,6 +99,7 @@ fn admin(ctx: &Context, secret: ClientSecret) -> Client {
 fn restored(client: &Client) -> Client {
     Client {
         auth_method: AuthMethod::ClientSecretBasic,
+        keys: ClientKeys::default(),
         grant_types: vec![GrantType::ClientCredentials],
         scope: Scope::parse("admin").unwrap_or_default(),
         access_token_alg: Alg::ES256,

@@ -1,5 +1,6 @@
 //! Registering clients (RFC 7591 names), changing and removing them, and their secrets.
 
+mod keys;
 mod origins;
 pub mod secrets;
 pub mod spec;
@@ -14,7 +15,7 @@ use super::{ATTEMPTS, AdminCaller, contended, last_admin, not_found, page};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::domain::audit::AuditType;
-use crate::domain::client::Client;
+use crate::domain::client::{AuthMethod, Client};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::ClientId;
 use crate::domain::scope::Scope;
@@ -45,10 +46,10 @@ pub async fn create(
     let granted = may_grant(&caller.scope, &Scope::default(), &client.scope);
     caller.audited(ctx, granted).await?;
     let mut drawn = None;
-    if !client.is_public() {
+    if client.auth_method.has_secret() {
         let given = spec.given_secret()?;
         let (secret, shown) = secrets::given_or_drawn(ctx, credentials, given).await?;
-        client.secrets = vec![secret];
+        client.secrets = vec![secret.kept_for(ctx, &client)];
         drawn = shown;
     }
     let audit = ctx.audit(AuditType::ClientCreated, caller.actor.clone()).about_client(&client.client_id).detail(
@@ -87,8 +88,9 @@ pub async fn show(ctx: &Context, client_id: &str) -> Result<Client, OAuthError> 
 
 /// Merges a body into a client (RFC 7396): absent members stay, `null` is the default.
 ///
-/// A client that was public and no longer is gets a secret, which the answer shows. Disabling a client, and taking an
-/// `admin*` scope from it, make every access token it has inactive for good.
+/// A client that had no secret and now needs one gets it, and the answer shows it; so does one that is changed to or from
+/// `client_secret_jwt`, whose secret is kept in another way than all others. Disabling a client, and taking an `admin*`
+/// scope from it, make every access token it has inactive for good.
 ///
 /// # Errors
 /// [`Code::InvalidClientMetadata`], [`Code::NotFound`], [`Code::InsufficientScope`]: it holds, or would hold, an
@@ -106,11 +108,12 @@ pub async fn patch(
         may_grant(&caller.scope, &base.scope, &next.scope)?;
         // One that an earlier attempt drew was never written.
         drawn = None;
-        if next.is_public() {
+        let is_sealed = |client: &Client| client.auth_method == AuthMethod::ClientSecretJwt;
+        if !next.auth_method.has_secret() {
             next.secrets.clear();
-        } else if next.secrets.is_empty() {
+        } else if next.secrets.is_empty() || is_sealed(base) != is_sealed(&next) {
             let (secret, text) = secrets::draw(ctx);
-            next.secrets = vec![secret];
+            next.secrets = vec![secret.kept_for(ctx, &next)];
             drawn = Some(text);
         }
         Ok(next)

@@ -11,11 +11,12 @@ use crate::admin::field::Field;
 use crate::context::Context;
 use crate::credentials::{Credentials, secrets};
 use crate::domain::audit::AuditType;
-use crate::domain::client::{Client, ClientSecret};
+use crate::domain::client::{AuthMethod, Client, ClientSecret, SecretHash};
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
 use crate::domain::units::{parse_seconds, show_duration};
+use crate::keys::seal::client_secret_name;
 
 /// How long the old secret stays valid where the request does not say: long enough to roll a new one out.
 const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,7 +54,7 @@ pub async fn rotate_secret(
     };
     let (secret, drawn) = given_or_drawn(ctx, credentials, given).await?;
     let client = change(ctx, caller, client_id, AuditType::ClientSecretRotated, |base| {
-        rotated(base, secret.clone(), overlap, ctx.now())
+        rotated(base, secret.kept_for(ctx, base), overlap, ctx.now())
     })
     .await?;
     Ok(Registered { client, secret: drawn })
@@ -73,10 +74,13 @@ fn overlap(rotation: &SecretRotation) -> Result<Duration, OAuthError> {
 
 /// The client with the new secret in front; what has ended is forgotten.
 fn rotated(base: &Client, secret: ClientSecret, overlap: Duration, now: Timestamp) -> Result<Client, OAuthError> {
-    if base.is_public() {
+    if !base.auth_method.has_secret() {
         return Err(OAuthError::new(
             Code::InvalidClientMetadata,
-            "this client is public (token_endpoint_auth_method none) and has no secret; change the method first",
+            format!(
+                "this client has no secret (token_endpoint_auth_method {}); change the method first",
+                base.auth_method.as_str()
+            ),
         ));
     }
     let end = now.plus(overlap);
@@ -96,25 +100,47 @@ fn rotated(base: &Client, secret: ClientSecret, overlap: Duration, now: Timestam
     Ok(next)
 }
 
+/// A secret on its way to a client.
+pub(super) struct NewSecret {
+    text: SecretText,
+    /// How every client keeps it that only presents it.
+    hash: SecretHash,
+    chosen: bool,
+}
+
+impl NewSecret {
+    /// The secret as this client keeps it: sealed where it signs with it, else hashed.
+    pub(super) fn kept_for(&self, ctx: &Context, client: &Client) -> ClientSecret {
+        let hash = if client.auth_method == AuthMethod::ClientSecretJwt {
+            let name = client_secret_name(&client.client_id);
+            let sealed = ctx.masters.seal(ctx.entropy.as_ref(), &name, self.text.expose().as_bytes());
+            SecretHash::Sealed { sealed, chosen: self.chosen }
+        } else {
+            self.hash.clone()
+        };
+        ClientSecret { hash, created_at: ctx.now(), expires_at: None }
+    }
+}
+
 /// The given secret, hashed slowly, or a drawn one with its text.
 pub(super) async fn given_or_drawn(
     ctx: &Context,
     credentials: &Credentials,
     given: Option<&SecretText>,
-) -> Result<(ClientSecret, Option<SecretText>), OAuthError> {
+) -> Result<(NewSecret, Option<SecretText>), OAuthError> {
     let Some(given) = given else {
         let (secret, text) = draw(ctx);
         return Ok((secret, Some(text)));
     };
     let hash = secrets::hash_chosen(credentials, given).await?;
-    Ok((ClientSecret { hash, created_at: ctx.now(), expires_at: None }, None))
+    Ok((NewSecret { text: given.clone(), hash, chosen: true }, None))
 }
 
 /// A secret of 256 random bits, and its text.
-pub(super) fn draw(ctx: &Context) -> (ClientSecret, SecretText) {
+pub(super) fn draw(ctx: &Context) -> (NewSecret, SecretText) {
     let text = secrets::draw(ctx.entropy.as_ref());
     let hash = secrets::hash_drawn(&text);
-    (ClientSecret { hash, created_at: ctx.now(), expires_at: None }, text)
+    (NewSecret { text: text.clone(), hash, chosen: false }, text)
 }
 
 #[cfg(test)]
@@ -152,11 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn a_public_client_has_no_secret() {
+    fn a_client_that_shows_none_has_no_secret() {
         let now = Timestamp::from_seconds(0);
         let mut client = Client::blank(ClientId::new("spa"), now);
-        client.auth_method = AuthMethod::None;
-        assert_eq!(rotated(&client, secret(1), DAY, now).unwrap_err().code, Code::InvalidClientMetadata);
+        for method in [AuthMethod::None, AuthMethod::PrivateKeyJwt] {
+            client.auth_method = method;
+            assert_eq!(rotated(&client, secret(1), DAY, now).unwrap_err().code, Code::InvalidClientMetadata);
+        }
     }
 
     #[test]

@@ -6,11 +6,13 @@ mod code_flow;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::keys;
 use super::origins::browser_origin;
 use crate::admin::field::{Field, Object};
 use crate::admin::lifetimes::{self, LifetimesSpec};
 use crate::credentials::secrets::{LONGEST_CHOSEN, SHORTEST_CHOSEN};
 use crate::domain::client::{AuthMethod, Client, GrantType};
+use crate::domain::client_keys::ClientKeys;
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::{ClientId, SUB_PREFIX};
 use crate::domain::key::Alg;
@@ -34,6 +36,9 @@ pub struct ClientSpec {
     pub grant_types: Field<Vec<String>>,
     pub scope: Field<String>,
     pub token_endpoint_auth_method: Field<String>,
+    pub token_endpoint_auth_signing_alg: Field<String>,
+    pub jwks: Field<Value>,
+    pub jwks_uri: Field<String>,
     pub access_token_signed_response_alg: Field<String>,
     pub audience: Field<Vec<String>>,
     pub resource_identifiers: Field<Vec<String>>,
@@ -53,9 +58,6 @@ pub struct ClientSpec {
     pub client_uri: Field<String>,
     pub policy_uri: Field<String>,
     pub tos_uri: Field<String>,
-    // Known names whose meaning this version does not have: naming them is an error of its own.
-    pub jwks: Field<Value>,
-    pub jwks_uri: Field<Value>,
 }
 
 /// A secret as a body has it.
@@ -88,7 +90,6 @@ impl ClientSpec {
     /// # Errors
     /// [`Code::InvalidClientMetadata`], naming the member, the value and the mend.
     pub fn applied_to(&self, base: &Client, bounds: Bounds<'_>) -> Result<Client, OAuthError> {
-        self.refuse_later_members()?;
         let mut client = base.clone();
         self.client_name.as_ref().merge(&mut client.client_name, String::new(), |name| display_name(name))?;
         self.grant_types.as_ref().merge(&mut client.grant_types, Vec::new(), |names| grant_types(names))?;
@@ -98,6 +99,7 @@ impl ClientSpec {
             AuthMethod::ClientSecretBasic,
             |name| auth_method(name),
         )?;
+        self.merge_keys(&mut client.keys)?;
         self.access_token_signed_response_alg
             .as_ref()
             .merge(&mut client.access_token_alg, Alg::ES256, |name| alg("access_token_signed_response_alg", name))?;
@@ -122,6 +124,13 @@ impl ClientSpec {
         Ok(client)
     }
 
+    fn merge_keys(&self, place: &mut ClientKeys) -> Result<(), OAuthError> {
+        let alg = self.token_endpoint_auth_signing_alg.as_ref();
+        alg.merge(&mut place.signing_alg, None, |name| keys::signing_alg(name).map(Some))?;
+        self.jwks.as_ref().merge(&mut place.jwks, None, |set| keys::jwks(set).map(Some))?;
+        self.jwks_uri.as_ref().merge(&mut place.jwks_uri, None, |uri| keys::jwks_uri(uri).map(Some))
+    }
+
     /// What no single member shows.
     fn check(&self, client: &Client, bounds: Bounds<'_>) -> Result<(), OAuthError> {
         if client.is_public() && client.may_use(GrantType::ClientCredentials) {
@@ -130,12 +139,13 @@ impl ClientSpec {
                  has nothing to prove itself with; drop one of the two",
             ));
         }
-        if client.is_public() && self.client_secret.is_present() {
-            return Err(refused(
-                "client_secret contradicts token_endpoint_auth_method \"none\": a public client has no secret; drop \
-                 one of the two",
-            ));
+        if !client.auth_method.has_secret() && self.client_secret.is_present() {
+            return Err(refused(format!(
+                "client_secret contradicts token_endpoint_auth_method {:?}: such a client has no secret; drop one of the two",
+                client.auth_method.as_str()
+            )));
         }
+        keys::check(client)?;
         if client.resource_identifiers.iter().any(|name| name == bounds.issuer) {
             return Err(refused(format!(
                 "resource_identifiers may not contain the issuer {:?}: tokens that name it are meant for Latchkey \
@@ -152,14 +162,6 @@ impl ClientSpec {
         }
         self.check_code_flow(client)?;
         lifetimes::check(client, bounds.policy)
-    }
-
-    fn refuse_later_members(&self) -> Result<(), OAuthError> {
-        let later = [("jwks", &self.jwks), ("jwks_uri", &self.jwks_uri)];
-        match later.into_iter().find(|(_, value)| matches!(value, Field::Is(_))) {
-            None => Ok(()),
-            Some((name, _)) => Err(refused(format!("{name} is not supported yet; leave it out"))),
-        }
     }
 
     /// The `client_id` that the body gives, judged.
@@ -199,6 +201,9 @@ impl ClientSpec {
             "grant_types" => self.grant_types.is_present(),
             "scope" => self.scope.is_present(),
             "token_endpoint_auth_method" => self.token_endpoint_auth_method.is_present(),
+            "token_endpoint_auth_signing_alg" => self.token_endpoint_auth_signing_alg.is_present(),
+            "jwks" => self.jwks.is_present(),
+            "jwks_uri" => self.jwks_uri.is_present(),
             "access_token_signed_response_alg" => self.access_token_signed_response_alg.is_present(),
             "audience" => self.audience.is_present(),
             "resource_identifiers" => self.resource_identifiers.is_present(),
@@ -228,6 +233,9 @@ impl ClientSpec {
             ("grant_types", base.grant_types != next.grant_types),
             ("scope", base.scope != next.scope),
             ("token_endpoint_auth_method", base.auth_method != next.auth_method),
+            ("token_endpoint_auth_signing_alg", base.keys.signing_alg != next.keys.signing_alg),
+            ("jwks", base.keys.jwks != next.keys.jwks),
+            ("jwks_uri", base.keys.jwks_uri != next.keys.jwks_uri),
             ("access_token_signed_response_alg", base.access_token_alg != next.access_token_alg),
             ("audience", base.audience != next.audience),
             ("resource_identifiers", base.resource_identifiers != next.resource_identifiers),
@@ -307,12 +315,9 @@ fn grant_types(names: &[String]) -> Result<Vec<GrantType>, OAuthError> {
 }
 
 fn auth_method(name: &str) -> Result<AuthMethod, OAuthError> {
-    AuthMethod::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(name)).map_err(|_| {
-        refused(format!(
-            "token_endpoint_auth_method {:?} is not supported; these are: client_secret_basic, client_secret_post, \
-             none",
-            clip(name)
-        ))
+    AuthMethod::parse(name).ok_or_else(|| {
+        let known = AuthMethod::ALL.map(AuthMethod::as_str).join(", ");
+        refused(format!("token_endpoint_auth_method {:?} is not supported; these are: {known}", clip(name)))
     })
 }
 
@@ -379,6 +384,26 @@ mod tests {
         spec.applied_to(base.unwrap_or(&blank), Bounds { issuer: "https://id.example.com", policy: &policy })
     }
 
+    /// The key of RFC 7515 appendix A.3.
+    fn a_key_set() -> Value {
+        json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                         "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]})
+    }
+
+    #[test]
+    fn a_client_signs_with_keys_of_its_own() {
+        let method = json!("private_key_jwt");
+        let signs = json!({"token_endpoint_auth_method": method, "jwks": a_key_set()});
+        let first = apply(signs, None).unwrap();
+        assert_eq!(first.keys.jwks.as_ref().map(|jwks| jwks.keys.len()), Some(1));
+        let moved = json!({"jwks": null, "jwks_uri": "https://app.example.com/jwks",
+                           "token_endpoint_auth_signing_alg": "PS256"});
+        let second = apply(moved, Some(&first)).unwrap();
+        assert_eq!((second.keys.jwks.is_none(), second.keys.jwks_uri.is_some()), (true, true));
+        assert_eq!(ClientSpec::changed(&first, &second), ["token_endpoint_auth_signing_alg", "jwks", "jwks_uri"]);
+        assert!(apply(json!({"jwks_uri": null}), Some(&second)).is_err(), "its last key");
+    }
+
     #[test]
     fn a_patch_keeps_what_it_does_not_name_and_null_is_the_default() {
         let first = apply(
@@ -402,7 +427,8 @@ mod tests {
     fn what_cannot_be_is_refused_by_name() {
         for (body, named) in [
             (json!({"grant_types": ["implicit"]}), "implicit"),
-            (json!({"token_endpoint_auth_method": "private_key_jwt"}), "private_key_jwt"),
+            (json!({"token_endpoint_auth_method": "tls_client_auth"}), "tls_client_auth"),
+            (json!({"token_endpoint_auth_method": "private_key_jwt"}), "give jwks"),
             (
                 json!({"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]}),
                 "client_credentials",
@@ -417,7 +443,30 @@ mod tests {
             (json!({"resource_identifiers": ["https://api.example.com/#top"]}), "#top"),
             (json!({"resource_identifiers": ["https://id.example.com"]}), "issuer"),
             (json!({"allowed_origins": ["https://*.example.com"]}), "https://*.example.com"),
-            (json!({"jwks": {}}), "jwks"),
+            (json!({"jwks": {}}), "jwks is refused"),
+            (json!({"jwks_uri": "http://app.example.com/jwks"}), "loopback"),
+            (json!({"token_endpoint_auth_signing_alg": "none"}), "none"),
+            (json!({"token_endpoint_auth_signing_alg": "ES256"}), "client_secret_basic"),
+            (
+                json!({"token_endpoint_auth_method": "client_secret_jwt", "token_endpoint_auth_signing_alg": "RS256"}),
+                "client_secret_jwt",
+            ),
+            (
+                json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example.com/jwks",
+                       "token_endpoint_auth_signing_alg": "HS256"}),
+                "HS256",
+            ),
+            (
+                json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example.com/jwks",
+                       "client_secret": "x".repeat(40)}),
+                "such a client has no secret",
+            ),
+            (json!({"jwks_uri": "https://app.example.com/jwks", "jwks": a_key_set()}), "contradict each other"),
+            (
+                json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": a_key_set(),
+                       "token_endpoint_auth_signing_alg": "PS256"}),
+                "no key of jwks",
+            ),
             (json!({"client_name": "a\u{7}b"}), "client_name"),
         ] {
             let error = apply(body.clone(), None).expect_err(&body.to_string());
@@ -467,7 +516,8 @@ mod tests {
     #[test]
     fn every_member_that_can_differ_can_be_asked_for() {
         let all = r#"{"client_name":"x","grant_types":["authorization_code"],"scope":"a",
-            "token_endpoint_auth_method":"client_secret_post",
+            "token_endpoint_auth_method":"private_key_jwt","token_endpoint_auth_signing_alg":"PS256",
+            "jwks_uri":"https://a.example/jwks",
             "access_token_signed_response_alg":"RS256","audience":["a"],"resource_identifiers":["b"],
             "allowed_origins":["https://a.example"],"lifetimes":{"access_ttl":"1m"},"rotate_refresh":false,
             "disabled":true,"redirect_uris":["https://a.example/"],"post_logout_redirect_uris":["https://a.example/"],
@@ -478,7 +528,7 @@ mod tests {
         let base = Client::blank(ClientId::new("web"), Timestamp::from_seconds(1));
         let next = apply(serde_json::from_str(all).unwrap(), None).unwrap();
         let changed = ClientSpec::changed(&base, &next);
-        assert_eq!(changed.len(), 22);
+        assert_eq!(changed.len(), 24);
         assert!(changed.iter().all(|member| spec.has(member) && !ClientSpec::default().has(member)));
     }
 

@@ -4,6 +4,7 @@
 //! same types as `bootstrap.file`; the objects here show them in the OpenAPI document, and tests hold the two together.
 
 mod audit;
+mod client_keys;
 mod clients;
 mod import;
 mod keys;

@@ -13,11 +13,18 @@ use crate::http::form::{Fields, FormRequest};
 pub struct NamedClient {
     pub client_id: Option<String>,
     client_secret: Option<SecretText>,
+    client_assertion: Option<SecretText>,
+    client_assertion_type: Option<String>,
 }
 
 impl NamedClient {
     fn read(fields: &mut Fields) -> Self {
-        Self { client_id: fields.take_text("client_id"), client_secret: fields.take("client_secret") }
+        Self {
+            client_id: fields.take_text("client_id"),
+            client_secret: fields.take("client_secret"),
+            client_assertion: fields.take("client_assertion"),
+            client_assertion_type: fields.take_text("client_assertion_type"),
+        }
     }
 
     /// Everything the request says of who the client is; whether that is enough is `client_auth`'s business.
@@ -26,6 +33,8 @@ impl NamedClient {
             authorization: authorization.0.map(|value| value.expose().to_owned()),
             client_id: self.client_id,
             client_secret: self.client_secret,
+            client_assertion: self.client_assertion,
+            client_assertion_type: self.client_assertion_type,
         }
     }
 }
@@ -143,6 +152,10 @@ pub struct TokenRequest {
     pub client_id: Option<String>,
     /// For `client_secret_post`.
     pub client_secret: Option<String>,
+    /// For `private_key_jwt` and `client_secret_jwt`: a JWT that says who the client is (RFC 7523), good for one request.
+    pub client_assertion: Option<String>,
+    /// With `client_assertion`, always `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    pub client_assertion_type: Option<String>,
 }
 
 /// The request of RFC 7662 section 2.1 and RFC 7009 section 2.1.
@@ -156,6 +169,10 @@ pub struct TokenQuestion {
     pub client_id: Option<String>,
     /// For `client_secret_post`.
     pub client_secret: Option<String>,
+    /// For `private_key_jwt` and `client_secret_jwt`: a JWT that says who the client is (RFC 7523), good for one request.
+    pub client_assertion: Option<String>,
+    /// With `client_assertion`, always `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`.
+    pub client_assertion_type: Option<String>,
 }
 
 /// The request of RFC 6750 section 2.2.

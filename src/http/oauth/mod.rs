@@ -32,8 +32,8 @@ impl OAuthApi {
     /// Get tokens
     ///
     /// Log in, renew, exchange, or act in the client's own name: `grant_type` decides. The client authenticates by HTTP Basic,
-    /// by `client_id` and `client_secret` in the form, or, as a public client, by its `client_id` alone. A refresh
-    /// whose answer got lost is repeated with the same refresh token and gets the same successor again.
+    /// by `client_id` and `client_secret` in the form, by a signed `client_assertion`, or, as a public client, by its
+    /// `client_id` alone. A refresh whose answer got lost is repeated with the same refresh token and gets the same successor again.
     #[oai(path = "/token", method = "post", operation_id = "token")]
     async fn token(
         &self,
@@ -62,7 +62,7 @@ impl OAuthApi {
 
     /// Ask whether a token counts
     ///
-    /// For clients with a secret. A client learns of tokens that were issued to it, or that name it (or one of its
+    /// For clients with a secret or a key. A client learns of tokens that were issued to it, or that name it (or one of its
     /// `resource_identifiers`) as audience; of all others it is told `{"active":false}`. A revoked token is inactive
     /// at the very next call.
     #[oai(path = "/introspect", method = "post", operation_id = "introspect")]

@@ -1,5 +1,6 @@
 //! A Latchkey of the test's own: its database, its clock, its socket, and what people say to it.
 
+pub mod assertions;
 pub mod databases;
 pub mod forge;
 pub mod log;
@@ -141,7 +142,9 @@ impl Server {
 
     /// The same, with something done to the database file in between.
     pub async fn restart_after(mut self, meanwhile: impl FnOnce(&Database)) -> Self {
-        self.halt().await;
+        if self.stop.is_some() {
+            self.halt().await;
+        }
         meanwhile(&self.database);
         let (database, keys, clock) = (Arc::clone(&self.database), Arc::clone(&self.keys), Arc::clone(&self.clock));
         Self::run(database, keys, self.settings.clone(), clock, None).await
@@ -150,6 +153,14 @@ impl Server {
     /// The same, with other settings.
     pub async fn restart_with(mut self, change: impl Fn(&mut Settings)) -> Self {
         change(&mut self.settings);
+        self.restart().await
+    }
+
+    /// Rotates the master key, as an operator does with the service stopped, and starts it on the new one alone.
+    pub async fn rotate_master_key(mut self) -> Self {
+        self.halt().await;
+        let rotated = latchkey::app::rotate_master(self.settings.clone()).await.unwrap();
+        std::fs::remove_file(rotated.previous.unwrap()).unwrap();
         self.restart().await
     }
 
