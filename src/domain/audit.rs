@@ -22,6 +22,14 @@ pub enum AuditType {
     LegacyExchanged,
     LegacyReplayed,
     LegacyRefused,
+    SignInBegan,
+    /// The same user signed in again in the same browser.
+    SignInRenewed,
+    SignInEnded,
+    CodeRedeemed,
+    CodeReplayed,
+    ConsentGranted,
+    ConsentRevoked,
     KeyCreated,
     KeyActivated,
     KeyRetiring,
@@ -47,7 +55,7 @@ pub enum AuditType {
 }
 
 impl AuditType {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 45] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -64,6 +72,13 @@ impl AuditType {
         Self::LegacyExchanged,
         Self::LegacyReplayed,
         Self::LegacyRefused,
+        Self::SignInBegan,
+        Self::SignInRenewed,
+        Self::SignInEnded,
+        Self::CodeRedeemed,
+        Self::CodeReplayed,
+        Self::ConsentGranted,
+        Self::ConsentRevoked,
         Self::KeyCreated,
         Self::KeyActivated,
         Self::KeyRetiring,
@@ -106,6 +121,13 @@ impl AuditType {
             Self::LegacyExchanged => "legacy_exchanged",
             Self::LegacyReplayed => "legacy_replayed",
             Self::LegacyRefused => "legacy_refused",
+            Self::SignInBegan => "sign_in_began",
+            Self::SignInRenewed => "sign_in_renewed",
+            Self::SignInEnded => "sign_in_ended",
+            Self::CodeRedeemed => "code_redeemed",
+            Self::CodeReplayed => "code_replayed",
+            Self::ConsentGranted => "consent_granted",
+            Self::ConsentRevoked => "consent_revoked",
             Self::KeyCreated => "key_created",
             Self::KeyActivated => "key_activated",
             Self::KeyRetiring => "key_retiring",

@@ -1,4 +1,4 @@
-//! Names of things: `client_id`, `sub`, `kid`, `jti`, `sid`. Generated ones carry 128 random bits or more.
+//! Names of things: `client_id`, `sub`, `kid`, `jti`, `sid`, sign-ins. Generated ones carry 128 random bits or more.
 
 use std::fmt;
 use std::str::FromStr;
@@ -99,58 +99,71 @@ impl Jti {
     }
 }
 
-/// A session's identifier, `sid` in its access tokens: 16 random bytes, shown in base64url.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId([u8; 16]);
+macro_rules! bytes_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $error:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
 
-impl SessionId {
-    pub fn generate(entropy: &dyn Entropy) -> Self {
-        Self(random(entropy))
-    }
+        impl $name {
+            pub fn generate(entropy: &dyn Entropy) -> Self {
+                Self(random(entropy))
+            }
 
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
 
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        #[doc = concat!("The text is not a ", $what, " id.")]
+        #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+        #[error("not a {} id: 22 characters of base64url are one", $what)]
+        pub struct $error;
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| $error)?;
+                bytes.try_into().map(Self).map_err(|_| $error)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
 
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
+bytes_id! {
+    /// A session's identifier, `sid` in its access tokens: 16 random bytes, shown in base64url.
+    SessionId, "session", NotASessionId
 }
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// The text is not a session id.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a session id: 22 characters of base64url are one")]
-pub struct NotASessionId;
-
-impl FromStr for SessionId {
-    type Err = NotASessionId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotASessionId)?;
-        bytes.try_into().map(Self).map_err(|_| NotASessionId)
-    }
-}
-
-impl serde::Serialize for SessionId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for SessionId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
+bytes_id! {
+    /// A sign-in's public name, no secret: 16 random bytes, shown in base64url.
+    SignInId, "sign-in", NotASignInId
 }

@@ -63,6 +63,12 @@ impl Scope {
         self.iter().find(|token| !other.contains(token))
     }
 
+    /// The tokens of both, those of `self` first.
+    pub fn union(&self, other: &Self) -> Self {
+        let more = other.iter().filter(|token| !self.contains(token)).map(str::to_owned);
+        Self(self.0.iter().cloned().chain(more).collect())
+    }
+
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|token| keep(token)).cloned().collect())
     }

@@ -32,10 +32,16 @@ pub enum EndReason {
     UserDisabled,
     UserDeleted,
     ClientDeleted,
+    /// The sign-in that it came from ended.
+    LoggedOut,
+    /// The authorization code that it came from was used again (RFC 6749 section 4.1.2).
+    CodeReused,
+    /// The user allows its client nothing any more.
+    ConsentRevoked,
 }
 
 impl EndReason {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Reused,
         Self::RevokedByClient,
         Self::RevokedByAdmin,
@@ -43,6 +49,9 @@ impl EndReason {
         Self::UserDisabled,
         Self::UserDeleted,
         Self::ClientDeleted,
+        Self::LoggedOut,
+        Self::CodeReused,
+        Self::ConsentRevoked,
     ];
 
     /// How it is stored and shown to operators.
@@ -55,6 +64,9 @@ impl EndReason {
             Self::UserDisabled => "user_disabled",
             Self::UserDeleted => "user_deleted",
             Self::ClientDeleted => "client_deleted",
+            Self::LoggedOut => "logged_out",
+            Self::CodeReused => "code_reused",
+            Self::ConsentRevoked => "consent_revoked",
         }
     }
 
@@ -67,9 +79,13 @@ impl EndReason {
         match self {
             Self::Reused => Reason::ReusedAfterWindow,
             Self::UserDisabled | Self::UserDeleted => Reason::UserDisabled,
-            Self::RevokedByClient | Self::RevokedByAdmin | Self::PasswordChanged | Self::ClientDeleted => {
-                Reason::Revoked
-            }
+            Self::RevokedByClient
+            | Self::RevokedByAdmin
+            | Self::PasswordChanged
+            | Self::ClientDeleted
+            | Self::LoggedOut
+            | Self::CodeReused
+            | Self::ConsentRevoked => Reason::Revoked,
         }
     }
 }
