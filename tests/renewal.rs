@@ -60,6 +60,8 @@ fn opened(policy: &TokenPolicy) -> (Session, Successor) {
         last_used_at: START,
         idle_expires_at: START.plus(policy.refresh_idle).min(absolute),
         absolute_expires_at: absolute,
+        sign_in: None,
+        offline: false,
         chain: Some(Chain {
             generation: 0,
             secret_hash: secret.sha256(),

@@ -251,6 +251,8 @@ mod tests {
             last_used_at: NOW,
             idle_expires_at: NOW.plus(policy.refresh_idle),
             absolute_expires_at: NOW.minus(seconds(1000)).plus(policy.refresh_absolute),
+            sign_in: None,
+            offline: false,
             chain: Some(Chain {
                 generation: 0,
                 secret_hash: [2; 32],

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::error::Reason;
-use super::ids::{ClientId, SessionId, Sub};
+use super::ids::{ClientId, SessionId, SignInId, Sub};
 use super::policy::TokenPolicy;
 use super::scope::Scope;
 use super::secret::{Secret32, same};
@@ -138,6 +138,10 @@ pub struct Session {
     pub last_used_at: Timestamp,
     pub idle_expires_at: Timestamp,
     pub absolute_expires_at: Timestamp,
+    /// The sign-in that opened it through an authorization code; `None` where no browser was in between.
+    pub sign_in: Option<SignInId>,
+    /// Whether it outlives its sign-in (`offline_access`, OpenID Connect Core section 11).
+    pub offline: bool,
     /// `None` where the client has no `refresh_token` grant: nothing renews this session.
     pub chain: Option<Chain>,
     pub ended: Option<(Timestamp, EndReason)>,

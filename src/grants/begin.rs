@@ -73,6 +73,8 @@ impl Beginning {
             last_used_at: now,
             idle_expires_at: idle.min(absolute),
             absolute_expires_at: absolute,
+            sign_in: None,
+            offline: false,
             chain,
             ended: None,
         };

@@ -66,8 +66,10 @@ pub async fn move_keys(app: Arc<App>) -> anyhow::Result<()> {
 pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
     loop {
         let swept = app.context.store.sweep(app.context.now(), SWEEP_BATCH).await?;
-        let Swept { sessions, revocations, known_addresses, legacy_tokens, assertion_ids, audit } = swept;
-        let most = [sessions, revocations, known_addresses, legacy_tokens, assertion_ids, audit].into_iter().max();
+        let Swept { sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit } =
+            swept;
+        let counts = [sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit];
+        let most = counts.into_iter().max();
         if most.unwrap_or(0) < u64::from(SWEEP_BATCH) {
             return Ok(());
         }

@@ -2,8 +2,8 @@
 //! memory notice.
 
 use super::cursor::Cursor;
+use super::ending::{self, Ending, Owner, TooMany};
 use super::readers::Readers;
-use super::sessions::{self, Ending, Owner, TooMany};
 use super::sql::{DbError, DbResult, Row, args};
 use super::tx::Tx;
 use super::writer::Decision;
@@ -102,7 +102,7 @@ pub(super) async fn delete(
         return Ok(Decision::Discard(Ok(ChangeOutcome::LastAdmin)));
     }
     let ending = Ending { reason: EndReason::ClientDeleted, now: effects.now, horizon: effects.horizon };
-    if let Err(many) = sessions::end_all(tx, &Owner::Client(client_id.clone()), ending).await? {
+    if let Err(many) = ending::end_all(tx, Owner::Client(client_id.clone()), ending).await? {
         return Ok(Decision::Discard(Err(many)));
     }
     carry_out(tx, &client_id, effects).await?;

@@ -4,24 +4,29 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::codes::NewCode;
+use super::ending::{EndedSession, TooMany};
 use super::group::{GroupJob, RevokeToken};
 use super::readers::Readers;
-use super::sessions::{Ending, Owner, TooMany};
 use super::sql::{Dialect, args};
 use super::writer::Writers;
 use super::{
-    AssertionOutcome, AssertionUse, AuditFilter, CatchUp, ChangeOutcome, ClientEffects, CreateOutcome,
-    CreateUserOutcome, EndOutcome, EndSession, ImportUsers, KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome,
-    OpenSession, Page, Raise, RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome,
-    RenewSession, Result, SessionFilter, Store, Swept, UserEffects, audit, clients, import, keys, legacy, revocations,
-    sessions, upkeep, users,
+    AssertionOutcome, AssertionUse, AuditFilter, BeginOutcome, BeginSignIn, CatchUp, ChangeOutcome, ClientEffects,
+    CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, EndSignIn, EndedSignIn, GrantConsent, ImportUsers,
+    KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemCode, RedeemCodeOutcome,
+    RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession, RenewSignIn,
+    RenewSignInOutcome, Result, RevokeConsent, SessionFilter, SignInFilter, Store, Swept, UserEffects, audit, clients,
+    codes, consents, ending, import, keys, legacy, revocations, sessions, sign_ins, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
-use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
+use crate::domain::code::Code;
+use crate::domain::consent::Consent;
+use crate::domain::ids::{ClientId, Jti, SessionId, SignInId, Sub};
 use crate::domain::key::KeyTable;
 use crate::domain::newcomers::Verdict;
 use crate::domain::session::{EndReason, Session};
+use crate::domain::sign_in::SignIn;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
@@ -43,16 +48,17 @@ impl Database {
     /// Ends sessions ahead of a change that found too many to end, some at a time, so that no other writer waits for
     /// long. Cut short, some sessions have ended and nothing has changed: who tries again goes on from there.
     ///
-    /// Answers how many have ended, and the horizon of what follows: tokens may be minted meanwhile.
-    async fn end_ahead(&self, owner: &Owner, mut ending: Ending) -> Result<(u64, Timestamp)> {
-        let mut ended = 0;
+    /// Answers what has ended, and the horizon of what follows: tokens may be minted meanwhile.
+    async fn end_ahead(&self, many: TooMany) -> Result<(Vec<EndedSession>, Timestamp)> {
+        let TooMany { owner, mut ending } = many;
+        let mut ended = Vec::new();
         loop {
             let owner = owner.clone();
             ending.horizon = ending.horizon.plus(LONGEST_ROUND);
-            let some = self.writers.alone(move |tx| Box::pin(sessions::end_some(tx, owner, ending))).await?;
-            ended += some;
+            let mut round = self.writers.alone(move |tx| Box::pin(ending::end_some(tx, owner, ending))).await?;
+            ended.append(&mut round.sessions);
             // Not until there is none: more may be opened all the while.
-            if some < u64::from(sessions::AT_ONCE) {
+            if !round.is_full() {
                 return Ok((ended, ending.horizon));
             }
         }
@@ -102,7 +108,6 @@ impl Store for Database {
     }
 
     async fn end_user_sessions(&self, sub: &Sub, mut effects: UserEffects) -> Result<u64> {
-        let owner = Owner::User(sub.clone());
         let mut ahead = 0;
         loop {
             let (sub, these) = (sub.clone(), effects.clone());
@@ -111,9 +116,9 @@ impl Store for Database {
             });
             match work.await? {
                 Ok(ended) => return Ok(ahead + ended),
-                Err(TooMany(ending)) => {
-                    let (ended, horizon) = self.end_ahead(&owner, ending).await?;
-                    (ahead, effects.horizon) = (ahead + ended, horizon);
+                Err(many) => {
+                    let (ended, horizon) = self.end_ahead(many).await?;
+                    (ahead, effects.horizon) = (ahead + ended.len() as u64, horizon);
                 }
             }
         }
@@ -130,6 +135,103 @@ impl Store for Database {
 
     async fn sessions(&self, filter: SessionFilter, page: Page) -> Result<Listed<Session>> {
         Ok(sessions::list(&self.readers, filter, page).await?)
+    }
+
+    async fn begin_sign_in(&self, mut login: BeginSignIn) -> Result<BeginOutcome> {
+        let mut ahead = Vec::new();
+        loop {
+            let this = login.clone();
+            match self.writers.alone(move |tx| Box::pin(sign_ins::begin(tx, this))).await? {
+                Ok(BeginOutcome::Begun { mut replaced }) => {
+                    replaced.append(&mut ahead);
+                    return Ok(BeginOutcome::Begun { replaced });
+                }
+                Ok(outcome) => return Ok(outcome),
+                Err(many) => {
+                    let (ended, horizon) = self.end_ahead(many).await?;
+                    ahead.extend(ended.into_iter().map(Into::into));
+                    login.horizon = horizon;
+                }
+            }
+        }
+    }
+
+    async fn renew_sign_in(&self, login: RenewSignIn) -> Result<RenewSignInOutcome> {
+        self.writers.alone(move |tx| Box::pin(sign_ins::renew(tx, login))).await
+    }
+
+    async fn touch_sign_in(&self, used: &SignIn) -> Result<bool> {
+        let used = used.clone();
+        self.writers.alone(move |tx| Box::pin(sign_ins::touch(tx, used))).await
+    }
+
+    async fn end_sign_in(&self, mut end: EndSignIn) -> Result<EndedSignIn> {
+        let mut ahead = Vec::new();
+        loop {
+            let this = end.clone();
+            match self.writers.alone(move |tx| Box::pin(sign_ins::end(tx, this))).await? {
+                Ok(mut ended) => {
+                    ended.sessions.append(&mut ahead);
+                    return Ok(ended);
+                }
+                Err(many) => {
+                    let (ended, horizon) = self.end_ahead(many).await?;
+                    ahead.extend(ended.into_iter().map(Into::into));
+                    end.horizon = horizon;
+                }
+            }
+        }
+    }
+
+    async fn sign_in(&self, id: SignInId) -> Result<Option<SignIn>> {
+        Ok(sign_ins::one(&self.readers, id).await?)
+    }
+
+    async fn sign_in_by_secret(&self, hash: &[u8; 32]) -> Result<Option<SignIn>> {
+        Ok(sign_ins::by_secret(&self.readers, hash).await?)
+    }
+
+    async fn sign_ins(&self, filter: SignInFilter, page: Page) -> Result<Listed<SignIn>> {
+        Ok(sign_ins::list(&self.readers, filter, page).await?)
+    }
+
+    async fn create_code(&self, hash: [u8; 32], code: Code) -> Result<()> {
+        self.writers.together(None, NewCode { hash, code }, |job| GroupJob::CreateCode(Box::new(job))).await
+    }
+
+    async fn code(&self, hash: &[u8; 32]) -> Result<Option<Code>> {
+        Ok(codes::one(&self.readers, hash).await?)
+    }
+
+    async fn redeem_code(&self, redemption: RedeemCode) -> Result<RedeemCodeOutcome> {
+        let owner = Some(redemption.session.id);
+        self.writers.together(owner, redemption, |job| GroupJob::RedeemCode(Box::new(job))).await
+    }
+
+    async fn grant_consent(&self, grant: GrantConsent) -> Result<Option<Consent>> {
+        self.writers.alone(move |tx| Box::pin(consents::grant(tx, grant))).await
+    }
+
+    async fn revoke_consent(&self, mut revocation: RevokeConsent) -> Result<Option<u64>> {
+        let mut ahead = 0;
+        loop {
+            let this = revocation.clone();
+            match self.writers.alone(move |tx| Box::pin(consents::revoke(tx, this))).await? {
+                Ok(ended) => return Ok(ended.map(|ended| ahead + ended)),
+                Err(many) => {
+                    let (ended, horizon) = self.end_ahead(many).await?;
+                    (ahead, revocation.horizon) = (ahead + ended.len() as u64, horizon);
+                }
+            }
+        }
+    }
+
+    async fn consent(&self, sub: &Sub, client_id: &ClientId) -> Result<Option<Consent>> {
+        Ok(consents::one(&self.readers, sub, client_id).await?)
+    }
+
+    async fn consents_of(&self, sub: &Sub) -> Result<Vec<Consent>> {
+        Ok(consents::of_user(&self.readers, sub).await?)
     }
 
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome> {
@@ -173,23 +275,21 @@ impl Store for Database {
     }
 
     async fn change_user(&self, user: User, mut effects: UserEffects) -> Result<ChangeOutcome> {
-        let owner = Owner::User(user.sub.clone());
         loop {
             let (user, these) = (user.clone(), effects.clone());
             match self.writers.alone(move |tx| Box::pin(users::change(tx, user, these))).await? {
                 Ok(outcome) => return Ok(outcome),
-                Err(TooMany(ending)) => effects.horizon = self.end_ahead(&owner, ending).await?.1,
+                Err(many) => effects.horizon = self.end_ahead(many).await?.1,
             }
         }
     }
 
     async fn delete_user(&self, sub: &Sub, version: i64, mut effects: UserEffects) -> Result<ChangeOutcome> {
-        let owner = Owner::User(sub.clone());
         loop {
             let (sub, these) = (sub.clone(), effects.clone());
             match self.writers.alone(move |tx| Box::pin(users::delete(tx, sub, version, these))).await? {
                 Ok(outcome) => return Ok(outcome),
-                Err(TooMany(ending)) => effects.horizon = self.end_ahead(&owner, ending).await?.1,
+                Err(many) => effects.horizon = self.end_ahead(many).await?.1,
             }
         }
     }
@@ -229,12 +329,11 @@ impl Store for Database {
         version: i64,
         mut effects: ClientEffects,
     ) -> Result<ChangeOutcome> {
-        let owner = Owner::Client(client_id.clone());
         loop {
             let (client_id, these) = (client_id.clone(), effects.clone());
             match self.writers.alone(move |tx| Box::pin(clients::delete(tx, client_id, version, these))).await? {
                 Ok(outcome) => return Ok(outcome),
-                Err(TooMany(ending)) => effects.horizon = self.end_ahead(&owner, ending).await?.1,
+                Err(many) => effects.horizon = self.end_ahead(many).await?.1,
             }
         }
     }

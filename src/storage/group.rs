@@ -1,24 +1,26 @@
 //! The hot operations, carried out many at a time in one transaction (RFC 6749 section 6, RFC 7009).
 //!
 //! A batch reads its rows in one statement per table, decides every job in arrival order on a copy in memory, and writes
-//! each table in one statement: what it costs is statements, not jobs. Users are locked before sessions, and each in
-//! the order of their ids, so that no two transactions wait for each other in a circle.
+//! each table in one statement: what it costs is statements, not jobs. Users are locked before sign-ins, those before
+//! codes and tokens, those before sessions, and each in the order of their ids, so that no two transactions wait for each
+//! other in a circle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::assertions;
 use super::audit::AuditRows;
+use super::codes::{self, CodeRedemptions, CodeRow, NewCode};
+use super::logins::{self, Addresses, Users};
 use super::redeem::Redemptions;
 use super::sessions::{self, Held, SessionRow};
-use super::sql::{DbError, DbResult, Hex, JsonRows, Sql, args, from_json};
+use super::sql::{DbError, DbResult, JsonRows, args};
 use super::tx::Tx;
 use super::{
-    AssertionOutcome, AssertionUse, EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemOutcome, RedeemToken,
-    Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
+    AssertionOutcome, AssertionUse, EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemCode, RedeemCodeOutcome,
+    RedeemOutcome, RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
 };
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
@@ -67,6 +69,8 @@ impl<R, T> Pending<R, T> {
 pub(super) enum GroupJob {
     UseAssertion(Pending<AssertionUse, AssertionOutcome>),
     Open(Box<Pending<OpenSession, OpenOutcome>>),
+    CreateCode(Box<Pending<NewCode, ()>>),
+    RedeemCode(Box<Pending<RedeemCode, RedeemCodeOutcome>>),
     Redeem(Box<Pending<RedeemToken, RedeemOutcome>>),
     Refresh(Box<Pending<Refresh, Refreshed>>),
     Renew(Box<Pending<RenewSession, RenewOutcome>>),
@@ -81,6 +85,8 @@ impl GroupJob {
         match self {
             Self::UseAssertion(job) => job.answer(committed),
             Self::Open(job) => job.answer(committed),
+            Self::CreateCode(job) => job.answer(committed),
+            Self::RedeemCode(job) => job.answer(committed),
             Self::Redeem(job) => job.answer(committed),
             Self::Refresh(job) => job.answer(committed),
             Self::Renew(job) => job.answer(committed),
@@ -108,8 +114,12 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
     assertions::carry_out(jobs, tx).await?;
     let users = read_users(jobs, tx).await?;
     open_sessions(jobs, tx, &users, &mut effects).await?;
+    create_codes(jobs, tx).await?;
+    let mut codes = CodeRedemptions::prepare(jobs, tx).await?;
     let mut redemptions = Redemptions::prepare(jobs, tx, &users).await?;
-    step_sessions(jobs, tx, Stepping { keys, users: &users, redemptions: &mut redemptions }, &mut effects).await?;
+    let stepping = Stepping { keys, users: &users, codes: &mut codes, redemptions: &mut redemptions };
+    step_sessions(jobs, tx, stepping, &mut effects).await?;
+    codes.finish(tx).await?;
     redemptions.finish(tx).await?;
     for job in jobs {
         match job {
@@ -127,6 +137,8 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
             }
             GroupJob::UseAssertion(_)
             | GroupJob::Open(_)
+            | GroupJob::CreateCode(_)
+            | GroupJob::RedeemCode(_)
             | GroupJob::Redeem(_)
             | GroupJob::Refresh(_)
             | GroupJob::Renew(_)
@@ -137,107 +149,58 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
     tx.record_rows(effects.audit).await
 }
 
-/// Users by the JSON array of their subs in `$1`, kept from changing until the commit.
-const READ_USERS: Sql = Sql {
-    sqlite: "SELECT sub, credential_epoch, disabled, sessions_ended_at FROM users \
-             WHERE sub IN (SELECT value FROM json_each($1))",
-    postgres: "SELECT sub, credential_epoch, disabled, sessions_ended_at FROM users \
-               WHERE sub = ANY (ARRAY(SELECT json_array_elements_text($1::json))) ORDER BY sub FOR SHARE",
-};
-
-/// The same for a batch that exchanges legacy tokens, which writes to its users: a lock that is shared first and raised
-/// later would wait for another node's that does the same.
-const READ_USERS_TO_MOVE: Sql = Sql {
-    sqlite: READ_USERS.sqlite,
-    postgres: "SELECT sub, credential_epoch, disabled, sessions_ended_at FROM users \
-               WHERE sub = ANY (ARRAY(SELECT json_array_elements_text($1::json))) ORDER BY sub FOR NO KEY UPDATE",
-};
-
-const REMEMBER_ADDRESSES: Sql = from_json!(
-    "INSERT INTO known_addresses (sub, address, seen_at) SELECT sub, address, seen_at FROM ",
-    [sub text, address bytea, seen_at bigint],
-    " WHERE true ON CONFLICT (sub, address) DO UPDATE SET \
-     seen_at = CASE WHEN excluded.seen_at > known_addresses.seen_at \
-         THEN excluded.seen_at ELSE known_addresses.seen_at END"
-);
-
-#[derive(Serialize)]
-struct AddressRow<'a> {
-    sub: &'a str,
-    address: Hex<'a>,
-    seen_at: i64,
-}
-
-/// What a login must not have missed of its user.
-pub(super) struct UserNow {
-    pub credential_epoch: i64,
-    /// When all of the user's sessions were last ended.
-    pub sessions_ended_at: Option<Timestamp>,
-}
-
-/// The users of a batch's logins, by their `sub`; not those that are disabled.
-pub(super) type Users = HashMap<String, UserNow>;
-
+/// Reads the users of the batch's logins.
 async fn read_users(jobs: &[GroupJob], tx: &mut Tx) -> DbResult<Users> {
-    let mut statement = READ_USERS;
-    let mut subs: Vec<&str> = jobs
+    let mut statement = logins::READ;
+    let subs = jobs
         .iter()
         .filter_map(|job| match job {
             GroupJob::Open(job) => Some(job.request.session.sub.as_str()),
+            GroupJob::RedeemCode(job) => Some(job.request.session.sub.as_str()),
             GroupJob::Redeem(job) => {
                 let opening = job.request.opening.as_ref().ok()?;
-                statement = READ_USERS_TO_MOVE;
+                // The users of legacy tokens are written to: they have moved.
+                statement = logins::READ_TO_WRITE;
                 Some(opening.session.sub.as_str())
             }
             _ => None,
         })
         .collect();
-    let mut users = Users::with_capacity(subs.len());
-    if subs.is_empty() {
-        return Ok(users);
-    }
-    subs.sort_unstable();
-    subs.dedup();
-    for row in tx.fetch(statement, args![JsonRows::of(subs)?]).await? {
-        if !row.flag("disabled")? {
-            let credential_epoch = row.get("credential_epoch")?;
-            let sessions_ended_at = row.time_if_any("sessions_ended_at")?;
-            users.insert(row.get::<String>("sub")?, UserNow { credential_epoch, sessions_ended_at });
-        }
-    }
-    Ok(users)
+    logins::read(tx, statement, subs).await
 }
 
 /// Opens the sessions of logins whose user is still the one that was checked.
 async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, users: &Users, effects: &mut Effects) -> DbResult<()> {
     let mut opened = JsonRows::default();
-    // One row per user and address, in one order.
-    let mut addresses = BTreeMap::new();
+    let mut addresses = Addresses::default();
     for job in jobs {
         let GroupJob::Open(job) = job else { continue };
         let login = &job.request;
-        let user = users.get(login.session.sub.as_str());
-        if user.is_none_or(|user| user.credential_epoch != login.credential_epoch) {
+        if users.unchanged(&login.session.sub, login.credential_epoch).is_none() {
             job.outcome = Some(OpenOutcome::UserChanged);
             continue;
         }
         opened.push(&SessionRow::insert(&login.session))?;
-        if let Some(address) = &login.known_address {
-            let seen_at = login.session.started_at;
-            let latest = addresses.entry((login.session.sub.as_str(), address)).or_insert(seen_at);
-            *latest = seen_at.max(*latest);
-        }
+        addresses.add(&login.session.sub, login.known_address.as_ref(), login.session.started_at);
         effects.audit.push(&login.audit)?;
         job.outcome = Some(OpenOutcome::Opened);
     }
     if !opened.is_empty() {
         tx.execute(sessions::INSERT, args![opened]).await?;
     }
-    if !addresses.is_empty() {
-        let rows = addresses.into_iter();
-        let rows =
-            rows.map(|((sub, address), seen_at)| AddressRow { sub, address: Hex(address), seen_at: seen_at.millis() });
-        tx.execute(REMEMBER_ADDRESSES, args![JsonRows::of(rows)?]).await?;
+    addresses.remember(tx).await
+}
+
+/// Writes the batch's new codes.
+async fn create_codes(jobs: &mut [GroupJob], tx: &mut Tx) -> DbResult<()> {
+    let mut rows = JsonRows::default();
+    for job in jobs {
+        let GroupJob::CreateCode(job) = job else { continue };
+        rows.push(&CodeRow::from(&job.request))?;
+        job.outcome = Some(());
+    }
+    if !rows.is_empty() {
+        tx.execute(codes::INSERT, args![rows]).await?;
     }
     Ok(())
 }
@@ -246,15 +209,16 @@ async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, users: &Users, effect
 struct Stepping<'a> {
     keys: &'a dyn ChainKeys,
     users: &'a Users,
+    codes: &'a mut CodeRedemptions,
     redemptions: &'a mut Redemptions,
 }
 
-/// Steps and ends sessions, and opens those of legacy tokens: one reading of all their rows, one decision per job, one
-/// guarded writing.
+/// Steps and ends sessions, and opens those of codes and legacy tokens: one reading of all their rows, one decision per
+/// job, one guarded writing.
 async fn step_sessions(
     jobs: &mut [GroupJob],
     tx: &mut Tx,
-    Stepping { keys, users, redemptions }: Stepping<'_>,
+    Stepping { keys, users, codes, redemptions }: Stepping<'_>,
     effects: &mut Effects,
 ) -> DbResult<()> {
     let mut any = false;
@@ -267,9 +231,10 @@ async fn step_sessions(
                 GroupJob::End(job) => Some(job.request.id),
                 _ => None,
             };
-            any |= id.is_some() || matches!(job, GroupJob::Redeem(_));
+            any |= id.is_some() || matches!(job, GroupJob::Redeem(_) | GroupJob::RedeemCode(_));
             id
         })
+        .chain(codes.sessions())
         .chain(redemptions.sessions())
         .collect();
     if !any {
@@ -286,6 +251,9 @@ async fn step_sessions(
     }
     for job in jobs {
         match job {
+            GroupJob::RedeemCode(job) => {
+                job.outcome = Some(codes.decide(&job.request, users, &mut held, effects)?);
+            }
             GroupJob::Redeem(job) => {
                 job.outcome = Some(redemptions.decide(&job.request, users, &mut held, effects)?);
             }

@@ -5,11 +5,39 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::readers::Readers;
+use super::redeem::RedeemedToken;
 use super::sql::{DbResult, Hex, JsonRows, Row, Sql, args, from_json};
 use super::tx::Tx;
-use super::{LegacyCount, MigrationCounts, RedeemedToken, UserCount};
 use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::time::Timestamp;
+
+/// How far users have moved, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigrationCounts {
+    /// By how their password hash begins.
+    pub users: Vec<UserCount>,
+    /// By issuer, in the order of their names.
+    pub issuers: Vec<LegacyCount>,
+}
+
+/// Users of one kind of password hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCount {
+    /// As [`super::Store::password_schemes`] has it.
+    pub password_scheme: Option<String>,
+    pub users: u64,
+    /// Those of them who have exchanged a legacy token.
+    pub moved: u64,
+}
+
+/// Legacy tokens of one issuer, as far as their hashes are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyCount {
+    pub issuer: String,
+    pub tokens: u64,
+    pub users: u64,
+    pub latest: Timestamp,
+}
 
 /// A row on its way into the table.
 #[derive(Debug)]

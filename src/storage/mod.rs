@@ -5,14 +5,18 @@
 //! A single-use state changes only by a guarded statement whose row count is the verdict.
 //!
 //! How it is done: [`open()`] starts the writers, which commit what waits in their queues together, and the readers.
-//! `group` is what the hot operations share a transaction in; `sessions`, `users`, `clients`, `keys`, `revocations`,
-//! `audit` and `upkeep` own a table each, or two; `sql` is the thin layer beneath, over both databases.
+//! `group` is what the hot operations share a transaction in, `ending` what ends many sessions at once; `sessions`,
+//! `sign_ins`, `codes`, `consents`, `users`, `clients`, `keys`, `revocations`, `audit` and `upkeep` own a table each, or
+//! two; `sql` is the thin layer beneath, over both databases.
 
 mod assertions;
 mod audit;
 mod clients;
+mod codes;
+mod consents;
 mod cursor;
 mod database;
+mod ending;
 mod endpoint;
 mod group;
 mod import;
@@ -20,11 +24,13 @@ mod inspect;
 mod keys;
 mod legacy;
 mod lock;
+mod logins;
 mod open;
 mod readers;
 mod redeem;
 mod revocations;
 mod sessions;
+mod sign_ins;
 mod sql;
 mod tx;
 mod upkeep;
@@ -37,19 +43,28 @@ use async_trait::async_trait;
 
 use crate::domain::audit::{AuditEvent, AuditRecord, AuditType};
 use crate::domain::client::Client;
-use crate::domain::error::Reason;
-use crate::domain::ids::{ClientId, Jti, Kid, SessionId, Sub};
+use crate::domain::code::Code;
+use crate::domain::consent::Consent;
+use crate::domain::ids::{ClientId, Jti, Kid, SessionId, SignInId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
 use crate::domain::newcomers::Verdict;
 use crate::domain::policy::TokenPolicy;
 use crate::domain::revocation::Revocation;
 use crate::domain::session::{EndReason, Outcome, Presented, Refusal, Session};
+use crate::domain::sign_in::SignIn;
 use crate::domain::time::Timestamp;
 use crate::domain::user::User;
 
 pub use crate::domain::user::UserName;
+pub use codes::{RedeemCode, RedeemCodeOutcome};
+pub use consents::{GrantConsent, RevokeConsent};
 pub use inspect::{Inspection, inspect};
+pub use legacy::{LegacyCount, MigrationCounts, UserCount};
 pub use open::{OpenError, StorageSettings, migrate, open};
+pub use redeem::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken, RedeemedToken};
+pub use sign_ins::{
+    BeginOutcome, BeginSignIn, EndSignIn, EndedSignIn, RenewSignIn, RenewSignInOutcome, SessionOfSignIn, SignInFilter,
+};
 
 /// Why the store gave no outcome. Whether a write took effect is then unknown; every operation may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -111,109 +126,6 @@ pub enum AssertionOutcome {
     Fresh,
     /// It has been used before.
     Replayed,
-}
-
-/// A legacy token presented by an authenticated client. Its signature was found good.
-#[derive(Clone, Debug)]
-pub struct RedeemToken {
-    /// SHA-256 of what its signature protects.
-    pub hash: [u8; 32],
-    /// The name of its issuer.
-    pub issuer: String,
-    /// The session that it opens or has opened: derived from it.
-    pub sid: SessionId,
-    pub client_id: ClientId,
-    /// The presenting client's policy.
-    pub policy: TokenPolicy,
-    pub now: Timestamp,
-    /// The caller's address, for the audit trail.
-    pub address: Option<String>,
-    /// See [`Refresh::horizon`].
-    pub horizon: Timestamp,
-    /// What it opens where nobody was before; why not, where it counts for nothing by itself any more.
-    pub opening: std::result::Result<Opening, Reason>,
-}
-
-/// The session that a legacy token is to become.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// Last used at the moment of the redemption.
-    pub session: Session,
-    /// See [`OpenSession::credential_epoch`].
-    pub credential_epoch: i64,
-    /// When the user logged in, as far as the token tells: a login from before all sessions of the user were ended opens
-    /// none.
-    pub logged_in_at: Option<Timestamp>,
-    /// Until when the token must be recognised.
-    pub keep_until: Timestamp,
-    pub audit: AuditEvent,
-}
-
-/// What the presentation of a legacy token came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedeemOutcome {
-    Opened,
-    /// It is a retry: the session that it has opened, whose first refresh token is the answer again.
-    Retried {
-        session: Box<Session>,
-        late: bool,
-    },
-    /// The session that it had opened has been ended, if it was not over before.
-    Replayed,
-    /// Nothing was changed.
-    Refused(RedeemRefusal),
-}
-
-/// Why a legacy token changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RedeemRefusal {
-    /// It counts for nothing any more, and nobody has redeemed it. Not audited.
-    NotRedeemed(Reason),
-    /// It counts for nothing any more, but by now it would be a retry.
-    Lapsed(Reason),
-    /// The user was disabled, deleted or given another password in between. Not audited.
-    UserChanged,
-    /// All sessions of the user were ended after this login. Not audited.
-    LoggedOut,
-    /// What is the matter with the session that it has opened.
-    Session(Refusal),
-}
-
-/// A legacy token that has opened a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedeemedToken {
-    /// Who brought it.
-    pub client_id: ClientId,
-    pub sid: SessionId,
-    pub redeemed_at: Timestamp,
-}
-
-/// How far users have moved, at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MigrationCounts {
-    /// By how their password hash begins.
-    pub users: Vec<UserCount>,
-    /// By issuer, in the order of their names.
-    pub issuers: Vec<LegacyCount>,
-}
-
-/// Users of one kind of password hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserCount {
-    /// As [`Store::password_schemes`] has it.
-    pub password_scheme: Option<String>,
-    pub users: u64,
-    /// Those of them who have exchanged a legacy token.
-    pub moved: u64,
-}
-
-/// Legacy tokens of one issuer, as far as their hashes are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LegacyCount {
-    pub issuer: String,
-    pub tokens: u64,
-    pub users: u64,
-    pub latest: Timestamp,
 }
 
 /// A refresh token presented by an authenticated client.
@@ -284,9 +196,12 @@ pub enum EndOutcome {
 /// What else happens in the transaction of a change to a user.
 #[derive(Clone, Debug)]
 pub struct UserEffects {
-    /// End all the user's sessions, for this reason. Where they are thousands, most of them end in transactions before
-    /// that of the change.
+    /// End all the user's sessions and sign-ins, for this reason; codes that wait for their exchange go too. Where there
+    /// are thousands, most of them end in transactions before that of the change.
     pub end_sessions: Option<EndReason>,
+    /// But for this sign-in and its sessions: a user who changes their own password stays where they are. A deleted user
+    /// stays nowhere.
+    pub except: Option<SignInId>,
     pub now: Timestamp,
     pub horizon: Timestamp,
     pub audit: AuditEvent,
@@ -446,6 +361,8 @@ pub struct Swept {
     pub known_addresses: u64,
     pub legacy_tokens: u64,
     pub assertion_ids: u64,
+    pub sign_ins: u64,
+    pub codes: u64,
     pub audit: u64,
 }
 
@@ -470,7 +387,7 @@ pub trait Store: Send + Sync {
     async fn refresh(&self, refresh: Refresh) -> Result<Refreshed>;
     async fn renew_session(&self, renewal: RenewSession) -> Result<RenewOutcome>;
     async fn end_session(&self, end: EndSession) -> Result<EndOutcome>;
-    /// Ends every session of the user, and answers how many that were. The reason is `effects.end_sessions`, or
+    /// Ends every session and sign-in of the user, and answers how many sessions that were. The reason is `effects.end_sessions`, or
     /// [`EndReason::RevokedByAdmin`].
     async fn end_user_sessions(&self, sub: &Sub, effects: UserEffects) -> Result<u64>;
     /// Makes one access token inactive.
@@ -478,6 +395,34 @@ pub trait Store: Send + Sync {
     async fn session(&self, id: SessionId) -> Result<Option<Session>>;
     /// Newest first.
     async fn sessions(&self, filter: SessionFilter, page: Page) -> Result<Listed<Session>>;
+
+    // Sign-ins, codes and consents.
+    /// Signs a user in, if the user is still the one that was checked.
+    async fn begin_sign_in(&self, login: BeginSignIn) -> Result<BeginOutcome>;
+    /// Gives a sign-in another secret and lets its limits begin anew, if the browser's secret is its latest.
+    async fn renew_sign_in(&self, login: RenewSignIn) -> Result<RenewSignInOutcome>;
+    /// Writes what [`SignIn::touch`] has changed, unless it has ended or a later use is written; answers whether it did.
+    async fn touch_sign_in(&self, used: &SignIn) -> Result<bool>;
+    /// Where its sessions are thousands, most of them end in transactions before that of the sign-in.
+    async fn end_sign_in(&self, end: EndSignIn) -> Result<EndedSignIn>;
+    async fn sign_in(&self, id: SignInId) -> Result<Option<SignIn>>;
+    /// The sign-in of a browser: by the SHA-256 of its cookie's secret. Ended and expired ones are answered too.
+    async fn sign_in_by_secret(&self, hash: &[u8; 32]) -> Result<Option<SignIn>>;
+    /// Newest first.
+    async fn sign_ins(&self, filter: SignInFilter, page: Page) -> Result<Listed<SignIn>>;
+    /// Keeps a code under its SHA-256.
+    async fn create_code(&self, hash: [u8; 32], code: Code) -> Result<()>;
+    async fn code(&self, hash: &[u8; 32]) -> Result<Option<Code>>;
+    /// Opens the one session of a code, or ends it where it was opened before.
+    async fn redeem_code(&self, redemption: RedeemCode) -> Result<RedeemCodeOutcome>;
+    /// Answers what the client is allowed now; `None` where the user is disabled, or one of the two is deleted.
+    async fn grant_consent(&self, grant: GrantConsent) -> Result<Option<Consent>>;
+    /// Also ends the client's sessions of this user that came from codes, and answers how many those were; `None` where
+    /// there is no consent, and nothing was changed.
+    async fn revoke_consent(&self, revocation: RevokeConsent) -> Result<Option<u64>>;
+    async fn consent(&self, sub: &Sub, client_id: &ClientId) -> Result<Option<Consent>>;
+    /// The latest first.
+    async fn consents_of(&self, sub: &Sub) -> Result<Vec<Consent>>;
 
     // Users.
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome>;
@@ -498,7 +443,7 @@ pub trait Store: Send + Sync {
     async fn password_hash_of_scheme(&self, scheme: &str) -> Result<Option<String>>;
     /// Writes `user` over the row if the row is at `user.version`; the row's version then grows by one.
     async fn change_user(&self, user: User, effects: UserEffects) -> Result<ChangeOutcome>;
-    /// Also ends the user's sessions: for the reason in `effects`, or [`EndReason::UserDeleted`].
+    /// Also ends the user's sessions and sign-ins: for the reason in `effects`, or [`EndReason::UserDeleted`].
     async fn delete_user(&self, sub: &Sub, version: i64, effects: UserEffects) -> Result<ChangeOutcome>;
     /// Replaces the password hash alone (new parameters at a login), if the epoch still holds. Ends no session.
     async fn upgrade_password_hash(&self, sub: &Sub, credential_epoch: i64, hash: &str) -> Result<bool>;
@@ -513,7 +458,7 @@ pub trait Store: Send + Sync {
     async fn list_clients(&self, page: Page) -> Result<Listed<Client>>;
     /// Writes `client` over the row if the row is at `client.version`; the row's version then grows by one.
     async fn change_client(&self, client: Client, effects: ClientEffects) -> Result<ChangeOutcome>;
-    /// Also ends the client's sessions.
+    /// Also ends the client's sessions, and forgets its codes and what users have allowed it.
     async fn delete_client(&self, client_id: &ClientId, version: i64, effects: ClientEffects) -> Result<ChangeOutcome>;
 
     // Keys.

@@ -8,19 +8,95 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::json;
 
-use super::group::{Effects, GroupJob, Users, about};
+use super::group::{Effects, GroupJob, about};
 use super::legacy::{self, NewRow, Redeemed};
+use super::logins::Users;
 use super::sessions::Held;
 use super::sql::{DbError, DbResult};
 use super::tx::Tx;
-use super::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::error::Reason;
-use crate::domain::ids::{SessionId, Sub};
+use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::legacy::{Return, ReturnOutcome, come_back, was_logged_out};
+use crate::domain::policy::TokenPolicy;
 use crate::domain::revocation::{Revocation, Revoked};
-use crate::domain::session::{Notice, Refusal};
+use crate::domain::session::{Notice, Refusal, Session};
 use crate::domain::time::Timestamp;
+
+/// A legacy token presented by an authenticated client. Its signature was found good.
+#[derive(Clone, Debug)]
+pub struct RedeemToken {
+    /// SHA-256 of what its signature protects.
+    pub hash: [u8; 32],
+    /// The name of its issuer.
+    pub issuer: String,
+    /// The session that it opens or has opened: derived from it.
+    pub sid: SessionId,
+    pub client_id: ClientId,
+    /// The presenting client's policy.
+    pub policy: TokenPolicy,
+    pub now: Timestamp,
+    /// The caller's address, for the audit trail.
+    pub address: Option<String>,
+    /// See [`super::Refresh::horizon`].
+    pub horizon: Timestamp,
+    /// What it opens where nobody was before; why not, where it counts for nothing by itself any more.
+    pub opening: Result<Opening, Reason>,
+}
+
+/// The session that a legacy token is to become.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Last used at the moment of the redemption.
+    pub session: Session,
+    /// See [`super::OpenSession::credential_epoch`].
+    pub credential_epoch: i64,
+    /// When the user logged in, as far as the token tells: a login from before all sessions of the user were ended opens
+    /// none.
+    pub logged_in_at: Option<Timestamp>,
+    /// Until when the token must be recognised.
+    pub keep_until: Timestamp,
+    pub audit: AuditEvent,
+}
+
+/// What the presentation of a legacy token came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedeemOutcome {
+    Opened,
+    /// It is a retry: the session that it has opened, whose first refresh token is the answer again.
+    Retried {
+        session: Box<Session>,
+        late: bool,
+    },
+    /// The session that it had opened has been ended, if it was not over before.
+    Replayed,
+    /// Nothing was changed.
+    Refused(RedeemRefusal),
+}
+
+/// Why a legacy token changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedeemRefusal {
+    /// It counts for nothing any more, and nobody has redeemed it. Not audited.
+    NotRedeemed(Reason),
+    /// It counts for nothing any more, but by now it would be a retry.
+    Lapsed(Reason),
+    /// The user was disabled, deleted or given another password in between. Not audited.
+    UserChanged,
+    /// All sessions of the user were ended after this login. Not audited.
+    LoggedOut,
+    /// What is the matter with the session that it has opened.
+    Session(Refusal),
+}
+
+/// A legacy token that has opened a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedeemedToken {
+    /// Who brought it.
+    pub client_id: ClientId,
+    pub sid: SessionId,
+    pub redeemed_at: Timestamp,
+}
 
 /// The bits of `noted` beside those of refusals (stored: never renumber).
 const REPLAYED: i64 = 1 << 16;
@@ -147,8 +223,7 @@ impl Redemptions {
 /// What the request would open, if its token still counts and its user has not changed.
 fn admissible<'r>(request: &'r RedeemToken, users: &Users) -> Result<&'r Opening, RedeemRefusal> {
     let opening = request.opening.as_ref().map_err(|reason| RedeemRefusal::NotRedeemed(*reason))?;
-    let user = users.get(opening.session.sub.as_str()).filter(|user| user.credential_epoch == opening.credential_epoch);
-    let user = user.ok_or(RedeemRefusal::UserChanged)?;
+    let user = users.unchanged(&opening.session.sub, opening.credential_epoch).ok_or(RedeemRefusal::UserChanged)?;
     if was_logged_out(opening.logged_in_at, user.sessions_ended_at) {
         return Err(RedeemRefusal::LoggedOut);
     }

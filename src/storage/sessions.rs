@@ -1,24 +1,20 @@
-//! The sessions table: its row, its statements, and the ending of many sessions at once.
+//! The sessions table: its row and its statements.
 
 use serde::Serialize;
 
 use super::cursor::Cursor;
 use super::readers::Readers;
-use super::sql::{DbError, DbResult, Hex, JsonRows, Row, Sql, Value, args, from_json};
-use super::tx::Tx;
-use super::writer::Decision;
+use super::sql::{DbError, DbResult, Hex, Row, Sql, args, from_json};
 use super::{Listed, Page, SessionFilter};
-use crate::domain::ids::{ClientId, SessionId, Sub};
-use crate::domain::revocation::{Revocation, Revoked};
+use crate::domain::ids::{ClientId, SessionId, SignInId, Sub};
 use crate::domain::scope::Scope;
 use crate::domain::session::{Chain, EndReason, RetrySeen, Session};
-use crate::domain::time::Timestamp;
 
 macro_rules! columns {
     () => {
         "id, client_id, sub, scope, audience, auth_time, started_at, last_used_at, idle_expires_at, \
          absolute_expires_at, generation, secret_hash, key_version, rotated_at, retry_seen, late_streak, narrowed, \
-         ended_at, end_reason"
+         ended_at, end_reason, sign_in, offline"
     };
 }
 
@@ -52,6 +48,8 @@ struct FixedColumns<'a> {
     audience: String,
     auth_time: i64,
     started_at: i64,
+    sign_in: Option<SignInId>,
+    offline: u8,
 }
 
 /// What an update is guarded by, and what it writes beside the session itself.
@@ -91,6 +89,8 @@ impl<'a> SessionRow<'a> {
             audience: serde_json::Value::from(session.audience.as_slice()).to_string(),
             auth_time: session.auth_time.millis(),
             started_at: session.started_at.millis(),
+            sign_in: session.sign_in,
+            offline: session.offline.into(),
         };
         Self::new(session, Some(fixed), None)
     }
@@ -143,7 +143,7 @@ pub(super) const INSERT: Sql = from_json!(
         id text, client_id text, sub text, scope text, audience text, auth_time bigint, started_at bigint,
         last_used_at bigint, idle_expires_at bigint, absolute_expires_at bigint, generation bigint, secret_hash bytea,
         key_version bigint, rotated_at bigint, retry_seen bigint, late_streak bigint, narrowed bigint, ended_at bigint,
-        end_reason text,
+        end_reason text, sign_in text, offline bigint,
     ],
     ""
 );
@@ -218,6 +218,8 @@ pub(super) fn session_of(row: &Row) -> DbResult<Session> {
         last_used_at: row.time("last_used_at")?,
         idle_expires_at: row.time("idle_expires_at")?,
         absolute_expires_at: row.time("absolute_expires_at")?,
+        sign_in: row.parsed_if_any("sign_in", |text| text.parse().ok())?,
+        offline: row.flag("offline")?,
         chain,
         ended,
     })
@@ -252,101 +254,4 @@ pub(super) async fn list(readers: &Readers, filter: SessionFilter, page: Page) -
     let args = args![filter.sub.as_ref(), filter.client_id.as_ref(), start.number, start.id, page.probe()];
     let rows = readers.fetch(text, args).await?;
     page.cut(&rows, session_of, |session| Cursor { number: session.started_at.millis(), id: session.id.to_string() })
-}
-
-/// Whose sessions to end.
-#[derive(Clone, Debug)]
-pub(super) enum Owner {
-    User(Sub),
-    Client(ClientId),
-}
-
-/// When and why sessions end, and until when their access tokens must be remembered as inactive.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
-    pub reason: EndReason,
-    pub now: Timestamp,
-    pub horizon: Timestamp,
-}
-
-/// How many sessions end in one transaction at most: a fraction of a second's work. Whoever has a user's password can
-/// open sessions without end, and must not thereby make it impossible to end them all.
-pub(super) const AT_ONCE: u32 = 5_000;
-
-/// There are more sessions than one transaction ends: end some of them first ([`end_some`]).
-#[derive(Debug)]
-pub(super) struct TooMany(pub Ending);
-
-macro_rules! live_sessions {
-    ($owner:literal) => {
-        concat!(
-            "SELECT id FROM sessions WHERE ",
-            $owner,
-            " = $1 AND ended_at IS NULL AND idle_expires_at > $2 LIMIT $3"
-        )
-    };
-    // Rows are locked in the order that batches lock them in.
-    ($owner:literal, locked) => {
-        Sql {
-            sqlite: live_sessions!($owner),
-            postgres: concat!(
-                "SELECT id FROM sessions WHERE id = ANY (ARRAY(",
-                live_sessions!($owner),
-                ")) ORDER BY id FOR UPDATE"
-            ),
-        }
-    };
-}
-
-const LIVE_OF_USER: Sql = live_sessions!("sub", locked);
-const LIVE_OF_CLIENT: Sql = live_sessions!("client_id", locked);
-
-macro_rules! end {
-    ($ids:literal) => {
-        concat!(
-            "UPDATE sessions SET ended_at = $2, end_reason = $3, row_version = row_version + 1 WHERE id ",
-            $ids,
-            " AND ended_at IS NULL RETURNING id"
-        )
-    };
-}
-
-const END: Sql = Sql {
-    sqlite: end!("IN (SELECT value FROM json_each($1))"),
-    postgres: end!("= ANY (ARRAY(SELECT json_array_elements_text($1::json)))"),
-};
-
-/// Ends the sessions of a user or client, and answers how many those were.
-///
-/// A session that expired so long ago that no access token of it can be live is left as it is: its reason stays right.
-pub(super) async fn end_all(tx: &mut Tx, owner: &Owner, ending: Ending) -> DbResult<Result<u64, TooMany>> {
-    let ended = end_up_to(tx, owner, ending, AT_ONCE + 1).await?;
-    Ok(if ended > u64::from(AT_ONCE) { Err(TooMany(ending)) } else { Ok(ended) })
-}
-
-/// Ends some of the sessions of a user or client, and answers how many.
-pub(super) async fn end_some(tx: &mut Tx, owner: Owner, ending: Ending) -> DbResult<Decision<u64>> {
-    end_up_to(tx, &owner, ending, AT_ONCE).await.map(Decision::Keep)
-}
-
-async fn end_up_to(tx: &mut Tx, owner: &Owner, ending: Ending, limit: u32) -> DbResult<u64> {
-    let (live, owner) = match owner {
-        Owner::User(sub) => (LIVE_OF_USER, Value::from(sub)),
-        Owner::Client(client_id) => (LIVE_OF_CLIENT, Value::from(client_id)),
-    };
-    let longest_token = ending.horizon.since(ending.now);
-    let expired_long_ago = Value::from(ending.now.minus(longest_token));
-    let ids_of = |rows: Vec<Row>| -> DbResult<Vec<SessionId>> {
-        rows.iter().map(|row| row.parsed("id", |text| text.parse().ok())).collect()
-    };
-    let found = ids_of(tx.fetch(live, vec![owner, expired_long_ago, limit.into()]).await?)?;
-    if found.is_empty() {
-        return Ok(0);
-    }
-    let args = args![JsonRows::of(found)?, ending.now, ending.reason.as_str()];
-    let ended = ids_of(tx.fetch(END, args).await?)?;
-    let count = ended.len() as u64;
-    let revoked = |id| Revocation { what: Revoked::Session(id), expires_at: ending.horizon };
-    tx.revoke(ended.into_iter().map(revoked).collect()).await?;
-    Ok(count)
 }

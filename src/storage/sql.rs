@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments as _, Connection as _, Decode, Postgres, Row as _, Sqlite, Type};
 
 use super::StoreError;
-use crate::domain::ids::{ClientId, Jti, Kid, SessionId, Sub};
+use crate::domain::ids::{ClientId, Jti, Kid, SessionId, SignInId, Sub};
 use crate::domain::time::Timestamp;
 
 /// Why the database gave no answer.
@@ -199,6 +199,7 @@ value_from! {
     &Kid => Text(id) id.as_str().to_owned();
     &Jti => Text(id) id.as_str().to_owned();
     SessionId => Text(id) id.to_string();
+    SignInId => Text(id) id.to_string();
     &[u8; 32] => Blob(bytes) bytes.to_vec();
     Vec<u8> => Blob(bytes) bytes;
 }
@@ -312,8 +313,13 @@ impl Row {
     }
 
     pub fn hash(&self, column: &str) -> DbResult<[u8; 32]> {
-        let bytes: &[u8] = self.get(column)?;
-        bytes.try_into().map_err(|_| DbError::Row(format!("{column} has {} bytes instead of 32", bytes.len())))
+        self.hash_if_any(column)?.ok_or_else(|| DbError::Row(format!("{column} is missing")))
+    }
+
+    pub fn hash_if_any(&self, column: &str) -> DbResult<Option<[u8; 32]>> {
+        let Some(bytes) = self.get::<Option<&[u8]>>(column)? else { return Ok(None) };
+        let wrong = || DbError::Row(format!("{column} has {} bytes instead of 32", bytes.len()));
+        bytes.try_into().map(Some).map_err(|_| wrong())
     }
 
     /// A whole number that fits a smaller type.
@@ -324,8 +330,13 @@ impl Row {
 
     /// A column as what its text says.
     pub fn parsed<T>(&self, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> DbResult<T> {
-        let text: &str = self.get(column)?;
-        parse(text).ok_or_else(|| DbError::Row(format!("{column} = {text:?}, which means nothing")))
+        self.parsed_if_any(column, parse)?.ok_or_else(|| DbError::Row(format!("{column} is missing")))
+    }
+
+    pub fn parsed_if_any<T>(&self, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> DbResult<Option<T>> {
+        let Some(text) = self.get::<Option<&str>>(column)? else { return Ok(None) };
+        let meaningless = || DbError::Row(format!("{column} = {text:?}, which means nothing"));
+        parse(text).map(Some).ok_or_else(meaningless)
     }
 
     pub fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> DbResult<T> {

@@ -18,6 +18,12 @@ pub(super) const KEEP_EXPIRED: Duration = DAY;
 /// How long an ended session's row is kept for the operator, even where its absolute limit is far away.
 pub(super) const KEEP_ENDED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// How long a sign-in's row outlives its absolute limit or its end, for the operator.
+pub(super) const KEEP_SIGN_INS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long a code that has expired is recognised when it is brought again.
+pub(super) const KEEP_CODES: Duration = Duration::from_secs(60 * 60);
+
 /// How long an address counts as known after the last login from it.
 pub(super) const KEEP_ADDRESSES: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -63,6 +69,9 @@ const ENDED_SESSIONS: Sql = delete_oldest!("sessions", "id", "ended_at < $1");
 const REVOCATIONS: Sql = delete_oldest!("revocations", "kind, id", "expires_at <= $1");
 const LEGACY_TOKENS: Sql = delete_oldest!("legacy_tokens", "hash", "keep_until <= $1");
 const ASSERTION_IDS: Sql = delete_oldest!("assertion_ids", "hash", "keep_until <= $1");
+const EXPIRED_SIGN_INS: Sql = delete_oldest!("sign_ins", "id", "absolute_expires_at < $1");
+const ENDED_SIGN_INS: Sql = delete_oldest!("sign_ins", "id", "ended_at < $1");
+const CODES: Sql = delete_oldest!("codes", "hash", "expires_at < $1");
 const ADDRESSES: Sql = delete_oldest!("known_addresses", "sub, address", "seen_at < $1");
 /// Entries are numbered in the order of their time, near enough: the oldest are the first, and need no other index.
 const AUDIT: Sql = delete_oldest!("audit", "id", "id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1");
@@ -76,6 +85,9 @@ pub(super) async fn sweep(tx: &mut Tx, now: Timestamp, limit: u32) -> DbResult<D
         known_addresses: delete(ADDRESSES, now.minus(KEEP_ADDRESSES)).await?,
         legacy_tokens: delete(LEGACY_TOKENS, now).await?,
         assertion_ids: delete(ASSERTION_IDS, now).await?,
+        sign_ins: delete(EXPIRED_SIGN_INS, now.minus(KEEP_SIGN_INS)).await?
+            + delete(ENDED_SIGN_INS, now.minus(KEEP_SIGN_INS)).await?,
+        codes: delete(CODES, now.minus(KEEP_CODES)).await?,
         audit: delete(AUDIT, now.minus(KEEP_AUDIT)).await?,
     };
     Ok(Decision::Keep(swept))

@@ -1,8 +1,8 @@
 //! The users table.
 
 use super::cursor::Cursor;
+use super::ending::{self, Ending, Owner, TooMany};
 use super::readers::Readers;
-use super::sessions::{self, Ending, Owner, TooMany};
 use super::sql::{DbError, DbResult, Row, args};
 use super::tx::Tx;
 use super::writer::Decision;
@@ -184,6 +184,7 @@ pub(super) async fn delete(
     if tx.execute("DELETE FROM users WHERE sub = $1 AND version = $2", args![&sub, version]).await? == 0 {
         return Ok(Decision::Discard(Ok(missed(tx, &sub).await?)));
     }
+    let effects = UserEffects { except: None, ..effects };
     Ok(carry_out(tx, &sub, effects, Some(EndReason::UserDeleted))
         .await?
         .map(|ended| ended.map(|_| ChangeOutcome::Changed)))
@@ -195,7 +196,7 @@ async fn missed(tx: &mut Tx, sub: &Sub) -> DbResult<ChangeOutcome> {
     Ok(if rows.is_empty() { ChangeOutcome::NotFound } else { ChangeOutcome::Conflict })
 }
 
-/// Ends sessions, where that is asked for, and writes the audit entry. Answers how many sessions ended.
+/// Ends sessions and sign-ins, where that is asked for, and writes the audit entry. Answers how many sessions ended.
 ///
 /// It writes the user's row first, and so locks it: a login in flight has either opened its session, which is ended here,
 /// or will find the user changed.
@@ -211,8 +212,9 @@ pub(super) async fn carry_out(
             const TEXT: &str = "UPDATE users SET sessions_ended_at = $2 WHERE sub = $1";
             tx.execute(TEXT, args![sub, effects.now]).await?;
             let ending = Ending { reason, now: effects.now, horizon: effects.horizon };
-            match sessions::end_all(tx, &Owner::User(sub.clone()), ending).await? {
-                Ok(ended) => ended,
+            let owner = Owner::User { sub: sub.clone(), except: effects.except };
+            match ending::end_all(tx, owner, ending).await? {
+                Ok(ended) => ended.len() as u64,
                 Err(many) => return Ok(Decision::Discard(Err(many))),
             }
         }

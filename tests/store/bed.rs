@@ -227,7 +227,8 @@ impl Bed {
             Raw::Sqlite(_) => raw.run("BEGIN IMMEDIATE").await,
             Raw::Postgres(_) => {
                 raw.run(
-                    "BEGIN; LOCK TABLE users, sessions, legacy_tokens, revocations, audit, notes IN EXCLUSIVE MODE",
+                    "BEGIN; LOCK TABLE users, sign_ins, codes, sessions, legacy_tokens, revocations, audit, notes \
+                     IN EXCLUSIVE MODE",
                 )
                 .await;
             }
@@ -372,6 +373,8 @@ pub fn login(user: &User, policy: &TokenPolicy) -> (OpenSession, Token) {
         last_used_at: NOW,
         idle_expires_at: NOW.plus(policy.refresh_idle),
         absolute_expires_at: NOW.plus(policy.refresh_absolute),
+        sign_in: None,
+        offline: false,
         chain: Some(chain),
         ended: None,
     };
@@ -417,7 +420,13 @@ pub fn event(kind: AuditType) -> AuditEvent {
 }
 
 pub fn user_effects(kind: AuditType) -> UserEffects {
-    UserEffects { end_sessions: None, now: NOW, horizon: NOW.plus(Duration::from_secs(600)), audit: event(kind) }
+    UserEffects {
+        end_sessions: None,
+        except: None,
+        now: NOW,
+        horizon: NOW.plus(Duration::from_secs(600)),
+        audit: event(kind),
+    }
 }
 
 pub fn client_effects(kind: AuditType) -> ClientEffects {

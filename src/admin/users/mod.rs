@@ -195,8 +195,13 @@ pub async fn delete(ctx: &Context, caller: &AdminCaller, sub: &str) -> Result<()
         caller.audited(ctx, may_touch(&caller.scope, &user.admin_scopes)).await?;
         let detail = json!({ "username": user.username });
         let audit = ctx.audit(AuditType::UserDeleted, caller.actor.clone()).about_user(&user.sub).detail(detail);
-        let effects =
-            UserEffects { end_sessions: Some(EndReason::UserDeleted), now: ctx.now(), horizon: ctx.horizon(), audit };
+        let effects = UserEffects {
+            end_sessions: Some(EndReason::UserDeleted),
+            except: None,
+            now: ctx.now(),
+            horizon: ctx.horizon(),
+            audit,
+        };
         if settled(ctx.store.delete_user(&user.sub, user.version, effects).await?, &user)? {
             return Ok(());
         }
@@ -212,6 +217,7 @@ pub async fn logout(ctx: &Context, caller: &AdminCaller, sub: &str) -> Result<u6
     let user = show(ctx, sub).await?;
     let effects = UserEffects {
         end_sessions: Some(EndReason::RevokedByAdmin),
+        except: None,
         now: ctx.now(),
         horizon: ctx.horizon(),
         audit: ctx.audit(AuditType::UserLoggedOut, caller.actor.clone()).about_user(&user.sub),
@@ -239,6 +245,7 @@ async fn change(
         }
         let effects = UserEffects {
             end_sessions,
+            except: None,
             now: ctx.now(),
             horizon: ctx.horizon(),
             audit: ctx.audit(kind, caller.actor.clone()).about_user(&base.sub).detail(detail(&base, &next)),

@@ -1,0 +1,71 @@
+-- Users signed in in a browser, each found by the hash of the secret in the browser's cookie.
+-- A row is added whenever a user types the password in a browser where nobody, or somebody else, is signed in. The sweep
+-- removes it 30 days after its absolute limit, or after its end. Some 500 bytes, written once a minute while it is used.
+-- Each page keeps room for updates in place.
+CREATE TABLE sign_ins (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    secret_hash BYTEA NOT NULL UNIQUE,
+    sub TEXT COLLATE "C" NOT NULL,
+    auth_time BIGINT NOT NULL,
+    started_at BIGINT NOT NULL,
+    last_used_at BIGINT NOT NULL,
+    idle_expires_at BIGINT NOT NULL,
+    absolute_expires_at BIGINT NOT NULL,
+    user_agent TEXT NOT NULL,
+    address TEXT NOT NULL,
+    ended_at BIGINT,
+    end_reason TEXT,
+    CHECK ((ended_at IS NULL) = (end_reason IS NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX sign_ins_by_start ON sign_ins (started_at, id);
+CREATE INDEX sign_ins_by_user ON sign_ins (sub, started_at, id);
+CREATE INDEX sign_ins_by_limit ON sign_ins (absolute_expires_at);
+CREATE INDEX sign_ins_by_end ON sign_ins (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Authorization codes, each by its hash: no second exchange opens a second session, on whatever node.
+-- A row is added by every authorization that succeeds. It is removed with its user's or client's access if nobody has
+-- exchanged it by then; the sweep removes it an hour after it expired: until then a second exchange is noticed.
+CREATE TABLE codes (
+    hash BYTEA NOT NULL PRIMARY KEY,
+    client_id TEXT COLLATE "C" NOT NULL,
+    redirect_uri TEXT,
+    challenge BYTEA,
+    nonce TEXT,
+    scope TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    sub TEXT COLLATE "C" NOT NULL,
+    credential_epoch BIGINT NOT NULL,
+    sign_in TEXT COLLATE "C" NOT NULL,
+    auth_time BIGINT NOT NULL,
+    acr TEXT,
+    claims TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    -- The exchange, and the session that it opened.
+    redeemed_at BIGINT,
+    sid TEXT COLLATE "C",
+    -- The first exchange after that one: what the audit trail has heard of.
+    replayed_at BIGINT,
+    CHECK ((redeemed_at IS NULL) = (sid IS NULL)),
+    CHECK (replayed_at IS NULL OR redeemed_at IS NOT NULL)
+);
+-- Also how the codes of a user or client are found that may still be exchanged: those of the last minute.
+CREATE INDEX codes_by_expiry ON codes (expires_at);
+
+-- What users have allowed clients.
+-- A row is added by a user's first consent to a client, widened by later ones, and removed by revoking it or with its
+-- user or client. Never more than users times clients; no sweep, since a consent has no end. (A client may have any
+-- number of them. They go some at a time when it is deleted, so they do not refer to it.)
+CREATE TABLE consents (
+    sub TEXT COLLATE "C" NOT NULL REFERENCES users (sub) ON DELETE CASCADE,
+    client_id TEXT COLLATE "C" NOT NULL,
+    scope TEXT NOT NULL,
+    granted_at BIGINT NOT NULL,
+    PRIMARY KEY (sub, client_id)
+);
+CREATE INDEX consents_by_client ON consents (client_id);
+
+-- The sign-in that opened a session, and whether the session outlives it. No row is added or removed for it.
+ALTER TABLE sessions ADD COLUMN sign_in TEXT COLLATE "C";
+ALTER TABLE sessions ADD COLUMN offline BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX sessions_by_sign_in ON sessions (sign_in) WHERE sign_in IS NOT NULL;
