@@ -25,6 +25,8 @@ struct Session {
     sid: String,
     sub: String,
     client_id: String,
+    /// The sign-in that opened it through an authorization code; absent where no browser was in between.
+    sign_in: Option<String>,
     /// `active`, `expired` or `ended`.
     state: String,
     scope: String,
@@ -50,7 +52,7 @@ struct Session {
     retry_pattern: Option<bool>,
     ended_at: Option<Moment>,
     /// `reused`, `revoked_by_client`, `revoked_by_admin`, `password_changed`, `user_disabled`, `user_deleted`,
-    /// `client_deleted`.
+    /// `client_deleted`, `logged_out`, `code_reused`, `consent_revoked`.
     end_reason: Option<String>,
     /// The latest events of its trail, oldest first; only where one session is asked for.
     timeline: Option<Vec<Event>>,
@@ -62,6 +64,7 @@ impl Example for Session {
             sid: "c2Vzc2lvbiBpZCAxNiBieQ".into(),
             sub: "usr_2Yx1mQ0fT7aV9sKcJb3RdA".into(),
             client_id: "web-shop".into(),
+            sign_in: Some("c2lnbi1pbiAxNiBieXRlcw".into()),
             state: "active".into(),
             scope: "openid profile".into(),
             audience: vec!["https://api.example.com".into()],
@@ -94,6 +97,7 @@ impl Session {
             sid: session.id.to_string(),
             sub: session.sub.to_string(),
             client_id: session.client_id.to_string(),
+            sign_in: session.sign_in.map(|id| id.to_string()),
             state: state.into(),
             scope: session.scope.to_string(),
             audience: session.audience.clone(),
