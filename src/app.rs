@@ -263,6 +263,7 @@ async fn context(
         claims: Arc::new(ClaimRules::new(settings.claims.iter().filter_map(ClaimSettings::rule).collect())),
         legacy: Arc::default(),
         tickets: Arc::new(tickets),
+        sign_ins: settings.sign_in,
         client_keys,
         key_policy: key_policy(settings),
     })

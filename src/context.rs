@@ -8,6 +8,7 @@ use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::claim_rules::{ClaimPlace, ClaimRules, Subject};
 use crate::domain::meter::{Count, Meter};
 use crate::domain::policy::TokenPolicy;
+use crate::domain::sign_in::SignInLimits;
 use crate::domain::sources::{Clock, Entropy};
 use crate::domain::time::Timestamp;
 use crate::keys::plan::KeyPolicy;
@@ -37,6 +38,8 @@ pub struct Context {
     pub legacy: Arc<LegacyIssuers>,
     /// What browsers carry from page to page.
     pub tickets: Arc<Tickets>,
+    /// How long browsers stay signed in.
+    pub sign_ins: SignInLimits,
     /// What clients sign their assertions with.
     pub client_keys: Arc<dyn KeySource>,
     pub key_policy: KeyPolicy,

@@ -62,6 +62,7 @@ fn opened(policy: &TokenPolicy) -> (Session, Successor) {
         absolute_expires_at: absolute,
         sign_in: None,
         offline: false,
+        claims: None,
         chain: Some(Chain {
             generation: 0,
             secret_hash: secret.sha256(),

@@ -64,7 +64,9 @@ CREATE TABLE consents (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX consents_by_client ON consents (client_id);
 
--- The sign-in that opened a session, and whether the session outlives it. No row is added or removed for it.
+-- The sign-in that opened a session, whether the session outlives it, and what was asked for by the parameter `claims`
+-- (at most 4 KiB). No row is added or removed for it.
 ALTER TABLE sessions ADD COLUMN sign_in TEXT;
+ALTER TABLE sessions ADD COLUMN claims TEXT;
 ALTER TABLE sessions ADD COLUMN offline INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX sessions_by_sign_in ON sessions (sign_in) WHERE sign_in IS NOT NULL;

@@ -38,6 +38,7 @@ pub(super) fn settle(gathered: Gathered, faults: &mut Vec<Fault>) -> (Settings, 
     rules.server(&settings);
     rules.keys(&settings);
     rules.tokens(&settings);
+    rules.sign_in(&settings);
     rules.passwords(&settings);
     rules.pages(&settings);
     rules.rest(&settings);
@@ -321,6 +322,18 @@ impl Rules<'_> {
             keys.master_key.is_some() && keys.master_key_file.is_some(),
             "keys.master_key and keys.master_key_file are both set, and only one can be the master key",
             "leave one of them out; while resealing, the old one goes into keys.previous_master_keys",
+        );
+    }
+
+    fn sign_in(&mut self, settings: &Settings) {
+        let limits = &settings.sign_in;
+        // Use is noted once a minute.
+        self.span("sign_in.idle", limits.idle, Duration::from_secs(5 * 60), YEAR);
+        self.span("sign_in.absolute", limits.absolute, Duration::from_secs(5 * 60), YEAR);
+        self.not_longer(
+            ("sign_in.idle", limits.idle),
+            ("sign_in.absolute", limits.absolute),
+            "a sign-in never outlives its absolute limit",
         );
     }
 

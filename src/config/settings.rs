@@ -12,6 +12,7 @@ use super::tables::{ClaimSettings, CompatSettings, LegacyIssuerSettings, Table};
 use super::value::{Setting, Size};
 use crate::domain::policy::TokenPolicy;
 use crate::domain::secret::SecretText;
+use crate::domain::sign_in::SignInLimits;
 use crate::domain::units::RateLimit;
 
 /// Everything an operator decides. [`Settings::default`] is what holds where nothing is set.
@@ -23,6 +24,7 @@ pub struct Settings {
     pub tokens: TokenPolicy,
     pub introspection: IntrospectionSettings,
     pub passwords: PasswordSettings,
+    pub sign_in: SignInLimits,
     pub pages: PageSettings,
     pub bootstrap: BootstrapSettings,
     /// In the order they are applied in.
@@ -254,7 +256,7 @@ pub(super) trait Visitor {
 impl Settings {
     /// The list of keys: the only place that names them, in the order of the documentation.
     pub(super) fn visit(&mut self, v: &mut impl Visitor) {
-        let Self { server, database, keys, tokens, introspection, passwords, pages, bootstrap, .. } = self;
+        let Self { server, database, keys, tokens, introspection, passwords, sign_in, pages, bootstrap, .. } = self;
         v.key("server.listen", &mut server.listen);
         v.key("server.issuer", &mut server.issuer);
         v.key("server.admin_listen", &mut server.admin_listen);
@@ -304,6 +306,9 @@ impl Settings {
         v.key("passwords.account_failures", &mut passwords.account_failures);
         v.key("passwords.address_failures", &mut passwords.address_failures);
         v.key("passwords.client_failures", &mut passwords.client_failures);
+
+        v.key("sign_in.idle", &mut sign_in.idle);
+        v.key("sign_in.absolute", &mut sign_in.absolute);
 
         v.key("pages.name", &mut pages.name);
         v.key("pages.logo", &mut pages.logo);

@@ -48,6 +48,8 @@ fn no_file_and_no_environment_run_on_the_defaults() {
         ("passwords.account_failures", "5"),
         ("passwords.address_failures", "20"),
         ("passwords.client_failures", "1000"),
+        ("sign_in.idle", "\"1d\""),
+        ("sign_in.absolute", "\"14d\""),
         ("pages.name", "\"Latchkey\""),
         ("pages.accent", "\"#3451d1\""),
         ("pages.background", "\"#f4f5f9\""),

@@ -13,9 +13,8 @@ use super::precis::username_key;
 use super::throttle::{Attempt, Denied};
 use crate::context::Context;
 use crate::domain::audit::{Actor, AuditType};
-use crate::domain::client::Client;
 use crate::domain::error::{Code, OAuthError};
-use crate::domain::ids::Sub;
+use crate::domain::ids::{ClientId, Sub};
 use crate::domain::meter::Count;
 use crate::domain::origin::Origin;
 use crate::domain::secret::SecretText;
@@ -31,24 +30,16 @@ pub const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub struct Login<'a> {
     pub username: &'a str,
     pub password: &'a SecretText,
-    /// The client, authenticated where it is confidential.
-    pub client: &'a Client,
+    /// The client that asks for the login, where it is for one.
+    pub client_id: Option<&'a ClientId>,
+    /// The user's own address, as far as it is known.
+    pub user_address: Option<IpAddr>,
     pub origin: &'a Origin,
 }
 
 impl Login<'_> {
-    /// The user's own address, as far as it is known: a confidential client's connection is a backend's, from which
-    /// every user arrives, so only the address that a trusted proxy or backend forwarded counts there.
-    fn user_address(&self) -> Option<IpAddr> {
-        if self.client.is_public() { Some(self.origin.address()) } else { self.origin.forwarded }
-    }
-
     fn actor(&self, who: &str) -> Actor {
-        Actor {
-            who: who.to_owned(),
-            via: Some(self.client.client_id.clone()),
-            address: Some(self.origin.address().to_string()),
-        }
+        Actor { who: who.to_owned(), via: self.client_id.cloned(), address: Some(self.origin.address().to_string()) }
     }
 }
 
@@ -85,7 +76,7 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
             if needs_upgrade {
                 upgrade(ctx, credentials, &user, typed.hashable().clone()).await;
             }
-            let known_address = login.user_address().map(|address| credentials.address_hash(&user.sub, address));
+            let known_address = login.user_address.map(|address| credentials.address_hash(&user.sub, address));
             Ok(LoggedIn { user, known_address })
         }
         (user, check) => {
@@ -105,8 +96,9 @@ async fn reserve(
     key: &str,
 ) -> Result<Attempt, OAuthError> {
     let throttle = &credentials.throttle;
-    let address = login.user_address();
-    let mut subjects = vec![throttle.account(key), throttle.client(&login.client.client_id)];
+    let address = login.user_address;
+    let mut subjects = vec![throttle.account(key)];
+    subjects.extend(login.client_id.map(|client_id| throttle.client(client_id)));
     subjects.extend(address.map(|address| throttle.address(address)));
     let (mut retry_after, announce) = match throttle.reserve(&subjects).await {
         Ok(attempt) => return Ok(attempt),
@@ -131,7 +123,7 @@ async fn reserve(
     if announce {
         let mut event = ctx.audit(AuditType::LoginThrottled, login.actor(user.as_ref().map_or("unknown", Sub::as_str)));
         event.sub = user;
-        event.client_id = Some(login.client.client_id.clone());
+        event.client_id = login.client_id.cloned();
         ctx.store.record(vec![event]).await?;
     }
     let seconds = retry_after.as_secs();
@@ -174,11 +166,9 @@ async fn record_failure(
     ctx.meter.count(Count::LoginFailed);
     // Never the name of an unknown user: people type their password there.
     let who = user.map_or("unknown", |user| user.sub.as_str());
-    let mut event = ctx
-        .audit(AuditType::LoginFailed, login.actor(who))
-        .about_client(&login.client.client_id)
-        .detail(json!({ "reason": reason }));
+    let mut event = ctx.audit(AuditType::LoginFailed, login.actor(who)).detail(json!({ "reason": reason }));
     event.sub = user.map(|user| user.sub.clone());
+    event.client_id = login.client_id.cloned();
     ctx.store.record(vec![event]).await?;
     Ok(())
 }

@@ -65,9 +65,6 @@ impl GrantType {
     pub const ALL: [Self; 5] =
         [Self::AuthorizationCode, Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::TokenExchange];
 
-    /// Those that the token endpoint answers.
-    pub const SERVED: [Self; 4] = [Self::Password, Self::RefreshToken, Self::ClientCredentials, Self::TokenExchange];
-
     /// The `grant_type` value on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -257,6 +254,11 @@ impl Client {
 
     pub fn is_public(&self) -> bool {
         self.auth_method == AuthMethod::None
+    }
+
+    /// What people know it by.
+    pub fn shown_name(&self) -> &str {
+        if self.client_name.is_empty() { self.client_id.as_str() } else { &self.client_name }
     }
 
     /// Whether another program on a user's machine can pass for it: it proves nothing, and its codes go to whatever

@@ -253,6 +253,7 @@ mod tests {
             absolute_expires_at: NOW.minus(seconds(1000)).plus(policy.refresh_absolute),
             sign_in: None,
             offline: false,
+            claims: None,
             chain: Some(Chain {
                 generation: 0,
                 secret_hash: [2; 32],

@@ -101,7 +101,7 @@ impl ClaimsRequest {
     /// What the authorization request asked for that opened the session. Its own client alone profits from it, not one that
     /// acts with a token of the session.
     pub fn of(session: &Session, client: &Client) -> Option<Self> {
-        let text = kept_with(session).filter(|_| session.client_id == client.client_id)?;
+        let text = session.claims.as_deref().filter(|_| session.client_id == client.client_id)?;
         // It was read when the login began.
         Some(Self::parse(text).ok()?.within(&client.scope))
     }
@@ -132,11 +132,6 @@ impl ClaimsRequest {
     fn each(&self) -> impl Iterator<Item = &Wanted> {
         self.userinfo.iter().chain(&self.id_token)
     }
-}
-
-/// The text of the parameter, as the session keeps it. No session does yet.
-const fn kept_with(_: &Session) -> Option<&str> {
-    None
 }
 
 impl Wanted {

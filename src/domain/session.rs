@@ -142,6 +142,8 @@ pub struct Session {
     pub sign_in: Option<SignInId>,
     /// Whether it outlives its sign-in (`offline_access`, OpenID Connect Core section 11).
     pub offline: bool,
+    /// The parameter `claims` of the authorization request, as JSON.
+    pub claims: Option<String>,
     /// `None` where the client has no `refresh_token` grant: nothing renews this session.
     pub chain: Option<Chain>,
     pub ended: Option<(Timestamp, EndReason)>,

@@ -1,8 +1,11 @@
-//! What clients ask beside tokens: introspection (RFC 7662), revocation (RFC 7009), userinfo (OpenID Connect Core section
+//! What browsers go through before a client gets a code (`authorize`, `sign_in`), and what clients ask beside tokens: introspection (RFC 7662), revocation (RFC 7009), userinfo (OpenID Connect Core section
 //! 5.3), metadata (RFC 8414, OpenID Connect Discovery), and how a token of their own stands.
 
+pub mod authorize;
+mod hint;
 pub mod introspect;
 pub mod metadata;
 pub mod revoke;
+pub mod sign_in;
 pub mod standing;
 pub mod userinfo;

@@ -3,8 +3,9 @@
 use super::Asked;
 use super::issue::Ready;
 use crate::domain::client::GrantType;
+use crate::domain::code::Code;
 use crate::domain::error::OAuthError;
-use crate::domain::ids::{SessionId, Sub};
+use crate::domain::ids::{SessionId, SignInId, Sub};
 use crate::domain::scope::Scope;
 use crate::domain::secret::{Secret32, SecretText};
 use crate::domain::session::{Chain, Session};
@@ -24,6 +25,17 @@ pub(super) struct Beginning {
     pub started_at: Timestamp,
     /// The end that the session has been promised at the latest, beside its policy's.
     pub ends_at: Option<Timestamp>,
+    /// The sign-in in a browser that it comes from.
+    pub sign_in: Option<SignedIn>,
+}
+
+/// What a session takes over from a browser's sign-in.
+pub(super) struct SignedIn {
+    id: SignInId,
+    auth_time: Timestamp,
+    /// Whether the session outlives it.
+    offline: bool,
+    claims: Option<String>,
 }
 
 impl Beginning {
@@ -38,7 +50,20 @@ impl Beginning {
             audience,
             started_at: ready.now,
             ends_at: None,
+            sign_in: None,
         }
+    }
+
+    /// A login that a browser has brought back as a code.
+    pub fn of_code(asked: &Asked<'_>, ready: &Ready, code: &Code) -> Self {
+        let sign_in = SignedIn {
+            id: code.sign_in,
+            auth_time: code.auth_time,
+            offline: code.scope.contains("offline_access"),
+            claims: code.claims.clone(),
+        };
+        let begun = Self::now(asked, ready, code.sub.clone(), code.scope.clone(), code.audience.clone());
+        Self { sign_in: Some(sign_in), ..begun }
     }
 
     /// The session, and the refresh token where there is one.
@@ -68,13 +93,14 @@ impl Beginning {
             sub: self.sub,
             scope: self.scope,
             audience: self.audience,
-            auth_time: self.started_at,
+            auth_time: self.sign_in.as_ref().map_or(self.started_at, |sign_in| sign_in.auth_time),
             started_at: self.started_at,
             last_used_at: now,
             idle_expires_at: idle.min(absolute),
             absolute_expires_at: absolute,
-            sign_in: None,
-            offline: false,
+            sign_in: self.sign_in.as_ref().map(|sign_in| sign_in.id),
+            offline: self.sign_in.as_ref().is_some_and(|sign_in| sign_in.offline),
+            claims: self.sign_in.and_then(|sign_in| sign_in.claims),
             chain,
             ended: None,
         };

@@ -8,7 +8,8 @@ use serde_json::Map;
 use super::issue::Beside;
 use crate::context::Context;
 use crate::domain::claim_rules::{ClaimPlace, Subject};
-use crate::domain::client::Client;
+use crate::domain::client::{Client, GrantType};
+use crate::domain::code::Code;
 use crate::domain::error::OAuthError;
 use crate::domain::oidc_claims::{self, ClaimsRequest};
 use crate::domain::scope::Scope;
@@ -32,10 +33,19 @@ pub(super) struct IdTokenWish {
 }
 
 impl IdTokenWish {
+    /// What the exchange of a code gets.
+    pub fn at_exchange(code: &Code, scope: &Scope) -> Option<Self> {
+        scope.contains("openid").then(|| Self {
+            nonce: code.nonce.clone(),
+            acr: code.acr.clone(),
+            requested: code.claims.as_deref().and_then(|text| ClaimsRequest::parse(text).ok()),
+        })
+    }
+
     /// What a refresh of this session, narrowed to `scope`, gets. It has the `auth_time` of the sign-in and no `nonce`
     /// (section 12.2).
     pub fn at_refresh(client: &Client, session: &Session, scope: &Scope) -> Option<Self> {
-        let gets_one = may_have_one(client) && opened_by_sign_in(session) && scope.contains("openid");
+        let gets_one = may_have_one(client) && session.sign_in.is_some() && scope.contains("openid");
         gets_one.then(|| Self { requested: ClaimsRequest::of(session, client), ..Self::default() })
     }
 
@@ -48,7 +58,7 @@ impl IdTokenWish {
 /// Whether any session of the client may get ID tokens, so that its refreshes are made ready for one before anything is
 /// known of the session.
 pub(super) fn may_have_one(client: &Client) -> bool {
-    client.scope.contains("openid") && client.grant_types.iter().any(|grant| grant.as_str() == "authorization_code")
+    client.scope.contains("openid") && client.may_use(GrantType::AuthorizationCode)
 }
 
 /// # Errors
@@ -84,9 +94,4 @@ pub(super) fn make(
         extra: ExtraClaims::new(extra),
     };
     mint_id_token(slot, &claims).map_err(OAuthError::internal)
-}
-
-/// Whether a browser's sign-in opened the session, by a code. No grant opens such a session yet.
-const fn opened_by_sign_in(_: &Session) -> bool {
-    false
 }

@@ -4,6 +4,7 @@
 //! Is the grant known? Who is the client? May it use the grant? What does the request ask for, and may the client have
 //! it? Then the grant authorises, and the pipeline issues: no grant can forget a phase.
 
+mod authorization_code;
 mod begin;
 mod client_credentials;
 mod id_token;
@@ -28,6 +29,7 @@ use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
 use crate::domain::wish::Wish;
 use crate::introspection::Introspector;
+pub use authorization_code::CodeParameters;
 use issue::Permit;
 pub use token_exchange::{ExchangeParameters, TokenType};
 
@@ -42,6 +44,7 @@ pub struct TokenRequest {
     pub scope: Option<String>,
     /// RFC 8707; may be repeated.
     pub resource: Vec<String>,
+    pub code: CodeParameters,
     pub exchange: ExchangeParameters,
     pub origin: Origin,
 }
@@ -135,7 +138,7 @@ async fn serve(
     let wish = Wish::read(request.scope.as_deref(), request.resource.iter().map(String::as_str), &client)?;
     let asked = Asked { ctx, credentials, introspector, client, wish, request };
     let permit = match grant {
-        GrantType::AuthorizationCode => return Err(unsupported(grant.as_str())),
+        GrantType::AuthorizationCode => authorization_code::authorise(&asked).await?,
         GrantType::Password => password::authorise(&asked).await?,
         GrantType::RefreshToken => refresh_token::authorise(&asked).await?,
         GrantType::ClientCredentials => client_credentials::authorise(&asked).await?,
@@ -161,12 +164,12 @@ fn known_grant(name: &str) -> Result<GrantType, OAuthError> {
     if name.is_empty() {
         return Err(OAuthError::new(Code::InvalidRequest, "grant_type is missing"));
     }
-    GrantType::SERVED.into_iter().find(|grant| grant.as_str() == name).ok_or_else(|| unsupported(name))
+    GrantType::ALL.into_iter().find(|grant| grant.as_str() == name).ok_or_else(|| unsupported(name))
 }
 
 fn unsupported(name: &str) -> OAuthError {
     let shown: String = name.chars().take(64).collect();
-    let known = GrantType::SERVED.map(GrantType::as_str).join(", ");
+    let known = GrantType::ALL.map(GrantType::as_str).join(", ");
     OAuthError::new(Code::UnsupportedGrantType, format!("grant_type {shown:?} is not one of {known}"))
 }
 

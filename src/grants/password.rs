@@ -25,7 +25,11 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
     let scope = asked.wish.scope_for(client)?;
     let audience = asked.wish.audience_for(&scope, client, &ctx.issuer)?;
 
-    let login = Login { username, password, client, origin: &request.origin };
+    let origin = &request.origin;
+    // A confidential client's connection is a backend's, from which every user arrives: only the address that a trusted
+    // proxy or backend forwarded counts there.
+    let user_address = if client.is_public() { Some(origin.address()) } else { origin.forwarded };
+    let login = Login { username, password, client_id: Some(&client.client_id), user_address, origin };
     let LoggedIn { user, known_address } = login::check(ctx, credentials, login).await?;
     wish::user_holds(&scope, &user.admin_scopes)?;
     // The password may have waited long enough for somebody to disable the client.

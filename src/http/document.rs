@@ -97,7 +97,7 @@ fn name_token_url(document: &mut Value, server: &str) {
 /// What a code generator is to call the grants: it would make a name of every colon of a URN.
 fn name_grants(document: &mut Value) {
     if let Some(Value::Object(schema)) = document.pointer_mut("/components/schemas/GrantTypeName") {
-        let names = GrantType::SERVED.map(|grant| match grant {
+        let names = GrantType::ALL.map(|grant| match grant {
             GrantType::AuthorizationCode => "AUTHORIZATION_CODE",
             GrantType::Password => "PASSWORD",
             GrantType::RefreshToken => "REFRESH_TOKEN",

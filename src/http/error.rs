@@ -134,18 +134,28 @@ impl<A: Answers> ApiResponse for Failure<A> {
 
 /// An [`OAuthError`] on its way through the framework to [`render`].
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct Refusal(OAuthError);
+#[error("{error}")]
+struct Refusal {
+    #[source]
+    error: OAuthError,
+    /// What a page says of it, where that is more than its code tells.
+    kind: Option<ErrorKind>,
+}
 
 impl ResponseError for Refusal {
     fn status(&self) -> StatusCode {
-        status_of(self.0.code)
+        status_of(self.error.code)
     }
 }
 
 /// For code outside of operations: extractors and plain endpoints.
 pub fn refusal(error: OAuthError) -> poem::Error {
-    Refusal(error).into()
+    Refusal { error, kind: None }.into()
+}
+
+/// The same, for a page that knows what to tell people.
+pub fn page_refusal(kind: ErrorKind, error: OAuthError) -> poem::Error {
+    Refusal { error, kind: Some(kind) }.into()
 }
 
 /// The client took longer to send its body than it may.
@@ -209,7 +219,7 @@ pub fn render(error: poem::Error, asked: &Asked<'_>) -> Response {
     if error.is_from_response() {
         return error.into_response();
     }
-    let (status, error) = recognise(error);
+    let (status, error, kind) = recognise(error);
     log(&error, status, asked.request_id);
     let wait = error.retry_after.map(|span| (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1));
     let mut response = match asked.manner {
@@ -218,7 +228,7 @@ pub fn render(error: poem::Error, asked: &Asked<'_>) -> Response {
             let (status, body) = compat::described(&error, status, wait);
             json(status, body)
         }
-        Manner::Page => page(&error, status, wait, asked),
+        Manner::Page => page(&error, kind, (status, wait), asked),
     };
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -248,11 +258,16 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// What people are told. A defect of the page itself leaves its status, which browsers put into words of their own.
-fn page(error: &OAuthError, status: StatusCode, retry_after: Option<u64>, asked: &Asked<'_>) -> Response {
+fn page(
+    error: &OAuthError,
+    kind: Option<ErrorKind>,
+    (status, retry_after): (StatusCode, Option<u64>),
+    asked: &Asked<'_>,
+) -> Response {
     let description = printable(&error.description);
     let page = ErrorPage {
         shell: asked.shell,
-        kind: ErrorKind::of(error),
+        kind: kind.unwrap_or(ErrorKind::of(error)),
         detail: Some((error.code.as_str(), Detail(&description))),
         retry_after,
         request_id: asked.request_id,
@@ -285,16 +300,16 @@ fn challenge(code: Code, description: &str, with_authorization: bool) -> Option<
 }
 
 /// Our own errors as they are; the framework's by kind, so that none of its texts reaches anyone unread.
-fn recognise(error: poem::Error) -> (StatusCode, OAuthError) {
+fn recognise(error: poem::Error) -> (StatusCode, OAuthError, Option<ErrorKind>) {
     let error = match error.downcast::<Refusal>() {
-        Ok(Refusal(own)) => return (status_of(own.code), own),
+        Ok(Refusal { error, kind }) => return (status_of(error.code), error, kind),
         Err(other) => other,
     };
     if let Some(slow) = error.downcast_ref::<BodyTooSlow>() {
-        return (slow.status(), OAuthError::new(Code::InvalidRequest, slow.to_string()));
+        return (slow.status(), OAuthError::new(Code::InvalidRequest, slow.to_string()), None);
     }
     let own = framework_error(error);
-    (status_of(own.code), own)
+    (status_of(own.code), own, None)
 }
 
 fn framework_error(error: poem::Error) -> OAuthError {

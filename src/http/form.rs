@@ -153,6 +153,22 @@ fn shown(name: &str) -> Cow<'_, str> {
     if name.len() <= LONGEST { name.into() } else { name.chars().take(LONGEST).chain("...".chars()).collect() }
 }
 
+/// All names and values, whatever comes more than once: for a request whose faults are somebody else's to tell.
+///
+/// # Errors
+/// Something is not percent-encoded UTF-8.
+pub fn pairs(bytes: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
+    let each = bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    each.map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let (name, value) = (decode(&pair[..at]), decode(pair.get(at + 1..).unwrap_or_default()));
+        let name = name.ok_or_else(|| malformed("a parameter's name"))?;
+        let value = value.ok_or_else(|| malformed(&format!("the value of {}", shown(&name))))?;
+        Ok((name.to_string(), value.to_string()))
+    })
+    .collect()
+}
+
 fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.iter();

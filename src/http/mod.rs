@@ -8,6 +8,7 @@ mod admin;
 mod asset;
 pub mod authorization;
 pub mod body;
+mod browser;
 mod compat;
 pub mod cors;
 mod docs;
@@ -223,6 +224,7 @@ impl<'a> Site<'a> {
     /// What people meet in a browser.
     fn pages(mut self) -> Self {
         self.route = pages::mount(self.route, &mut self.table, &self.pages);
+        self.route = browser::mount(self.route, &mut self.table, self.app, &self.pages);
         self
     }
 

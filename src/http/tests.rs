@@ -403,7 +403,7 @@ fn the_token_request_is_one_flat_form_with_an_example_per_grant() {
     let form =
         &document["paths"]["/oauth2/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
     assert!(form["schema"]["$ref"].is_string(), "{form}");
-    for grant in crate::domain::client::GrantType::SERVED {
+    for grant in crate::domain::client::GrantType::ALL {
         assert_eq!(form["examples"][grant.as_str()]["value"]["grant_type"], grant.as_str());
     }
     let request = &document["components"]["schemas"]["TokenRequest"];

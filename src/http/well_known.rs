@@ -213,9 +213,7 @@ impl WellKnownApi {
     ///
     /// The same document where OpenID Connect Discovery looks for it. Where the issuer has a path, it is below that path, as
     /// section 4.1 says, and, as RFC 8414 section 5 has it, before the path as well.
-    // Hidden, and so not routed, until `SERVED` has an authorization endpoint: one that a client cannot log in with is no
-    // OpenID provider.
-    #[oai(path = "/openid-configuration", method = "get", operation_id = "openidConfiguration", hidden = true)]
+    #[oai(path = "/openid-configuration", method = "get", operation_id = "openidConfiguration")]
     async fn openid_configuration(&self) -> Result<MetadataAnswer, OpenFailure> {
         Ok(self.whole())
     }

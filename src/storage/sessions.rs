@@ -14,7 +14,7 @@ macro_rules! columns {
     () => {
         "id, client_id, sub, scope, audience, auth_time, started_at, last_used_at, idle_expires_at, \
          absolute_expires_at, generation, secret_hash, key_version, rotated_at, retry_seen, late_streak, narrowed, \
-         ended_at, end_reason, sign_in, offline"
+         ended_at, end_reason, sign_in, offline, claims"
     };
 }
 
@@ -50,6 +50,7 @@ struct FixedColumns<'a> {
     started_at: i64,
     sign_in: Option<SignInId>,
     offline: u8,
+    claims: Option<&'a str>,
 }
 
 /// What an update is guarded by, and what it writes beside the session itself.
@@ -91,6 +92,7 @@ impl<'a> SessionRow<'a> {
             started_at: session.started_at.millis(),
             sign_in: session.sign_in,
             offline: session.offline.into(),
+            claims: session.claims.as_deref(),
         };
         Self::new(session, Some(fixed), None)
     }
@@ -143,7 +145,7 @@ pub(super) const INSERT: Sql = from_json!(
         id text, client_id text, sub text, scope text, audience text, auth_time bigint, started_at bigint,
         last_used_at bigint, idle_expires_at bigint, absolute_expires_at bigint, generation bigint, secret_hash bytea,
         key_version bigint, rotated_at bigint, retry_seen bigint, late_streak bigint, narrowed bigint, ended_at bigint,
-        end_reason text, sign_in text, offline bigint,
+        end_reason text, sign_in text, offline bigint, claims text,
     ],
     ""
 );
@@ -220,6 +222,7 @@ pub(super) fn session_of(row: &Row) -> DbResult<Session> {
         absolute_expires_at: row.time("absolute_expires_at")?,
         sign_in: row.parsed_if_any("sign_in", |text| text.parse().ok())?,
         offline: row.flag("offline")?,
+        claims: row.get::<Option<String>>("claims")?,
         chain,
         ended,
     })

@@ -161,7 +161,7 @@ impl Metrics {
 
     /// A series that begins at its first event hides that event from `rate()`: all known ones begin at zero.
     fn show_zeros(&self) {
-        for grant in GrantType::SERVED {
+        for grant in GrantType::ALL {
             drop(self.issued.get_or_create(&ByGrant { grant_type: grant.as_str() }));
             drop(self.refused.get_or_create(&ByGrant { grant_type: grant.as_str() }));
         }

@@ -16,6 +16,7 @@ mod site;
 
 mod admin;
 mod assertions;
+mod authorize;
 mod bad_input;
 mod claims;
 mod compat;

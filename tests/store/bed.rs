@@ -375,6 +375,7 @@ pub fn login(user: &User, policy: &TokenPolicy) -> (OpenSession, Token) {
         absolute_expires_at: NOW.plus(policy.refresh_absolute),
         sign_in: None,
         offline: false,
+        claims: None,
         chain: Some(chain),
         ended: None,
     };

@@ -69,8 +69,9 @@ struct Draft<'a> {
 type Check = fn(&mut Draft<'_>) -> Result<(), OAuthError>;
 
 /// Every check whose fault goes to the client.
-const TABLE: [(&str, Check); 15] = [
+const TABLE: [(&str, Check); 16] = [
     ("no parameter comes twice", repeated),
+    ("no parameter has a NUL", nul),
     ("there is no request object", request_object),
     ("response_type is code", response_type),
     ("response_mode is one of the client's", response_mode),
@@ -191,6 +192,14 @@ fn repeated(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
         draft.request.state = None;
     }
     Err(refused(format!("the parameter {name} comes more than once")))
+}
+
+/// What no database keeps and no client needs.
+fn nul(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
+    match draft.parameters.with_nul() {
+        Some(name) => Err(refused(format!("the parameter {name} has a NUL character"))),
+        None => Ok(()),
+    }
 }
 
 fn request_object(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
@@ -481,6 +490,7 @@ mod tests {
             (&[("claims", "[]")], Code::InvalidRequest, "claims"),
             (&[("claims", claims_acr)], Code::UnmetAuthenticationRequirements, "acr"),
             (&[("nonce", "a"), ("nonce", "a")], Code::InvalidRequest, "nonce"),
+            (&[("nonce", "a\0")], Code::InvalidRequest, "nonce"),
         ] {
             let (given, text, destination) = refused_with(&client(), &with(changes));
             assert_eq!(given, code, "{changes:?}: {text}");

@@ -10,7 +10,7 @@ pub mod steps;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::ResponseMode;
+use super::client::{Client, ResponseMode};
 use super::ids::{ClientId, Sub};
 use super::oidc_claims::ClaimsRequest;
 use super::scope::Scope;
@@ -70,6 +70,14 @@ impl AuthorizationRequest {
     /// What the parameter `claims` asks for. It was read when the request arrived, so it can be read again.
     pub fn claims_request(&self) -> Option<ClaimsRequest> {
         self.claims.as_deref().and_then(|text| ClaimsRequest::parse(text).ok())
+    }
+
+    /// What the user is asked to allow: the scope, and the scopes of the claims that `claims` names beside it.
+    pub fn asked(&self, client: &Client) -> Scope {
+        let claims = self.claims_request().map(|claims| claims.within(&client.scope));
+        let named = claims.map(|claims| claims.scopes().join(" ")).unwrap_or_default();
+        // Names of our own are a scope.
+        Scope::parse(&named).map_or_else(|_| self.scope.clone(), |named| self.scope.union(&named))
     }
 
     pub fn destination(&self) -> Destination {

@@ -52,6 +52,11 @@ impl Parameters {
         KNOWN.into_iter().filter(|name| *name != "resource").find(|name| self.all(name).nth(1).is_some())
     }
 
+    /// The first parameter with a NUL in it.
+    pub fn with_nul(&self) -> Option<&'static str> {
+        KNOWN.into_iter().find(|name| self.all(name).any(|value| value.contains('\0')))
+    }
+
     /// Whether one of these comes more than once.
     pub fn repeats(&self, name: &str) -> bool {
         self.all(name).nth(1).is_some()

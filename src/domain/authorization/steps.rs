@@ -87,7 +87,8 @@ fn is_consented(request: &AuthorizationRequest, client: &Client, consented: Opti
     if client.skip_consent && !request.prompt.consent {
         return true;
     }
-    let Some(consented) = consented.filter(|it| request.scope.first_outside(it.scope).is_none()) else { return false };
+    let asked = request.asked(client);
+    let Some(consented) = consented.filter(|it| asked.first_outside(it.scope).is_none()) else { return false };
     let asked_for_it = consented.at >= request.started_at;
     let may_remember = !request.prompt.consent && !could_be_anybody(request, client);
     asked_for_it || may_remember
@@ -165,6 +166,18 @@ mod tests {
         assert_eq!(after(&request(), &web, Some(-3600), Some(-3600)), Ok(Step::Code));
         let more = AuthorizationRequest { scope: scope("openid address"), ..request() };
         assert_eq!(after(&more, &web, Some(-3600), Some(-3600)), Ok(Step::Consent), "more than was allowed");
+    }
+
+    #[test]
+    fn claims_are_asked_for_like_their_scopes() {
+        let web = Client { scope: scope("openid email address"), ..client() };
+        let claims = |name: &str| AuthorizationRequest {
+            claims: Some(format!(r#"{{"userinfo":{{"{name}":null}}}}"#)),
+            ..request()
+        };
+        assert_eq!(after(&claims("email"), &web, Some(-1), Some(-1)), Ok(Step::Code));
+        assert_eq!(after(&claims("address"), &web, Some(-1), Some(-1)), Ok(Step::Consent));
+        assert_eq!(after(&claims("birthdate"), &web, Some(-1), Some(-1)), Ok(Step::Code), "the client never gets it");
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(super) async fn authorise(asked: &Asked<'_>, wish: &Wish, text: &str) -> Res
                 audience,
                 started_at: token.started_at.unwrap_or(ready.now),
                 ends_at: token.ends_at,
+                sign_in: None,
             };
             let (session, refresh_token) = beginning.session(asked, &ready).await?;
             // In whole seconds, as the access token's life is.

@@ -16,7 +16,7 @@ use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
 use crate::flows::revoke::{RevokeRequest, revoke};
 use crate::flows::standing::{self, AccessStanding, LegacyStanding, RefreshStanding};
-use crate::grants::{self, ExchangeParameters, TokenRequest, TokenResponse, TokenType};
+use crate::grants::{self, CodeParameters, ExchangeParameters, TokenRequest, TokenResponse, TokenType};
 use crate::tokens::peek;
 use crate::tokens::verify::Verified;
 
@@ -121,6 +121,7 @@ impl<'a> Caller<'a> {
             refresh_token: None,
             scope: None,
             resource: Vec::new(),
+            code: CodeParameters::default(),
             exchange: ExchangeParameters::default(),
             origin: self.origin,
         }

@@ -5,7 +5,7 @@ use poem_openapi::{Enum, Object};
 use crate::client_auth::ClientClaim;
 use crate::domain::error::OAuthError;
 use crate::domain::secret::SecretText;
-use crate::grants::ExchangeParameters;
+use crate::grants::{CodeParameters, ExchangeParameters};
 use crate::http::authorization::ClientAuthorization;
 use crate::http::form::{Fields, FormRequest};
 
@@ -48,6 +48,7 @@ pub struct TokenForm {
     pub refresh_token: Option<SecretText>,
     pub scope: Option<String>,
     pub resource: Vec<String>,
+    pub code: CodeParameters,
     pub exchange: ExchangeParameters,
 }
 
@@ -65,6 +66,11 @@ impl FormRequest for TokenForm {
             refresh_token: fields.take("refresh_token"),
             scope: fields.take_text("scope"),
             resource: fields.take_all("resource"),
+            code: CodeParameters {
+                code: fields.take("code"),
+                redirect_uri: fields.take_text("redirect_uri"),
+                code_verifier: fields.take("code_verifier"),
+            },
             exchange: ExchangeParameters {
                 subject_token: fields.take("subject_token"),
                 subject_token_type: fields.take_text("subject_token_type"),
@@ -109,6 +115,8 @@ impl FormRequest for TokenInForm {
 #[derive(Debug, Enum)]
 #[oai(rename_all = "snake_case")]
 pub enum GrantTypeName {
+    /// With a code from the authorization endpoint.
+    AuthorizationCode,
     /// With a user's name and password; for first-party clients that are registered for it.
     Password,
     /// With a refresh token.
@@ -120,12 +128,18 @@ pub enum GrantTypeName {
     TokenExchange,
 }
 
-/// The token request of RFC 6749 sections 4.3.2, 4.4.2 and 6 and RFC 8693 section 2.1, as one flat form: which fields count depends on
+/// The token request of RFC 6749 sections 4.1.3, 4.3.2, 4.4.2 and 6 and RFC 8693 section 2.1, as one flat form: which fields count depends on
 /// `grant_type`. An empty field counts as absent, an unknown one is ignored, a repeated one is refused.
 #[derive(Debug, Object)]
 pub struct TokenRequest {
     /// Decides which of the other fields count.
     pub grant_type: GrantTypeName,
+    /// The code, for `authorization_code`. It is good once, for a minute.
+    pub code: Option<String>,
+    /// With `code`: the same as in the authorization request.
+    pub redirect_uri: Option<String>,
+    /// With `code`: what the `code_challenge` of the authorization request was made of (RFC 7636).
+    pub code_verifier: Option<String>,
     /// The user's name, for `password`.
     pub username: Option<String>,
     /// The user's password, for `password`.

@@ -52,6 +52,7 @@ impl OAuthApi {
             refresh_token: form.refresh_token,
             scope: form.scope,
             resource: form.resource,
+            code: form.code,
             exchange: form.exchange,
             origin,
         };

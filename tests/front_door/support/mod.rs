@@ -1,6 +1,7 @@
 //! A Latchkey of the test's own: its database, its clock, its socket, and what people say to it.
 
 pub mod assertions;
+pub mod browser;
 pub mod databases;
 pub mod forge;
 pub mod log;
