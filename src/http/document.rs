@@ -162,6 +162,9 @@ fn complete(id: &str, operation: &mut Value) {
 fn request_examples(id: &str) -> Option<Value> {
     match id {
         "token" => Some(json!({
+            "authorization_code": { "summary": "Exchange a code", "value": {
+                "grant_type": "authorization_code", "code": "vJ0...", "redirect_uri": "https://app.example.com/callback",
+                "code_verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk" } },
             "password": { "summary": "Log a user in", "value": {
                 "grant_type": "password", "username": "ada", "password": "correct horse battery staple",
                 "scope": "read write" } },
