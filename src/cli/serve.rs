@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -18,6 +19,8 @@ use crate::config::Settings;
 use crate::domain::ids::BUILT_IN_ADMIN;
 use crate::domain::secret::SecretText;
 use crate::http;
+use crate::http::tls::Tls;
+use crate::http::tls::pair::Concern;
 
 /// Where the drawn admin secret goes when nobody is looking, below `keys.directory`.
 const SECRET_FILE: &str = "admin.secret";
@@ -54,14 +57,15 @@ impl Serve {
 pub(super) async fn run(arguments: &Serve, globals: &Globals) -> Result<()> {
     let settings = globals.load()?.settings;
     let sources = arguments.sources(&settings)?;
+    let tls = Tls::open(&settings.server.tls).map_err(|faults| Failure::Unusable(faults.to_string()))?;
     // The database comes first: a second `serve` should learn who holds it, not that a port is taken.
     let mut service = Service::start(settings.clone(), sources).await?;
-    let outcome = serve(&mut service, &settings).await;
+    let outcome = serve(&mut service, &settings, tls).await;
     service.stop().await?;
     outcome
 }
 
-async fn serve(service: &mut Service, settings: &Settings) -> Result<()> {
+async fn serve(service: &mut Service, settings: &Settings, tls: Option<Arc<Tls>>) -> Result<()> {
     tell(&service.app.bootstrap, &settings.keys.directory)?;
     let faults = http::compat_faults(&service.app).await.map_err(Failure::failed)?;
     if !faults.is_empty() {
@@ -69,7 +73,10 @@ async fn serve(service: &mut Service, settings: &Settings) -> Result<()> {
     }
     let public = bind("server.listen", settings.server.listen)?;
     let admin = settings.server.admin_listen.map(|address| bind("server.admin_listen", address)).transpose()?;
-    service.listen(public, admin)?;
+    for Concern { what, mend, .. } in tls.iter().flat_map(|tls| tls.concerns(&settings.server.issuer)) {
+        tracing::warn!("server.tls.certificate: {what}; {mend}");
+    }
+    service.listen(public, admin, tls)?;
     greet(settings);
     if let Some(clock) = &service.app.test_clock {
         warn_of_test_clock(clock.read(), settings);
@@ -100,7 +107,7 @@ fn greet(settings: &Settings) {
     let mut lines = vec![
         format!("{} {}", style.bold("Latchkey"), env!("CARGO_PKG_VERSION")),
         format!("  issuer     {}", style.cyan(&server.issuer)),
-        format!("  listening  {}", server.listen),
+        format!("  listening  {}{}", server.listen, if server.tls.files().is_some() { ", TLS alone" } else { "" }),
     ];
     let docs = match server.admin_listen {
         Some(admin) => {

@@ -4,13 +4,15 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::failure::{Failure, Result};
 use crate::app::{App, Sources};
 use crate::config::Settings;
+use crate::http::Doors;
+use crate::http::tls::Tls;
 use crate::{http, jobs};
 
 /// An application with its jobs, and with its listeners once they are opened. Stop it, or it ends without order.
@@ -32,12 +34,22 @@ impl Service {
         Ok(Self { app, stop: watch::Sender::new(false), serving: None, jobs })
     }
 
-    /// Serves on `public`, and the admin API on `admin` where it has a listener of its own.
+    /// Serves on `public`, and the admin API on `admin` where it has a listener of its own; both over TLS where there is
+    /// one, whose files are then followed, and taken up at once at SIGHUP.
     ///
     /// # Errors
-    /// A listener is of no use to the runtime.
-    pub(super) fn listen(&mut self, public: TcpListener, admin: Option<TcpListener>) -> Result<()> {
+    /// A listener is of no use to the runtime, or the system does not tell of signals.
+    pub(super) fn listen(
+        &mut self,
+        public: TcpListener,
+        admin: Option<TcpListener>,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<()> {
         let (public, admin) = (adopt(public)?, admin.map(adopt).transpose()?);
+        if let Some(tls) = &tls {
+            self.jobs.spawn(Arc::clone(tls).follow());
+            self.jobs.spawn(reload_when_told(Arc::clone(tls), signal(SignalKind::hangup())?));
+        }
         let mut stop = self.stop.subscribe();
         let stopped = async move {
             // A closed channel means that the service is gone, which is a stop as well.
@@ -45,7 +57,7 @@ impl Service {
         };
         let app = Arc::clone(&self.app);
         self.serving = Some(tokio::spawn(async move {
-            http::serve(app, public, admin, stopped).await;
+            http::serve(app, Doors { public, admin, tls }, stopped).await;
         }));
         Ok(())
     }
@@ -69,6 +81,14 @@ impl Service {
 fn adopt(listener: TcpListener) -> Result<tokio::net::TcpListener> {
     listener.set_nonblocking(true)?;
     Ok(tokio::net::TcpListener::from_std(listener)?)
+}
+
+async fn reload_when_told(tls: Arc<Tls>, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        let tls = Arc::clone(&tls);
+        // It reads files.
+        let _ = tokio::task::spawn_blocking(move || tls.reload()).await;
+    }
 }
 
 /// Binds an address.

@@ -1,11 +1,12 @@
 //! From values to settings: each is read, then everything is held against everything else.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::settings::{Settings, Visitor, issuer_of};
+use super::issuer::check_issuer;
+use super::settings::{ServerSettings, Settings, Visitor, issuer_of};
 use super::source::{Gathered, Origin, nearest};
 use super::tables::{Columns, Table};
 use super::value::{self, Raw, Setting};
@@ -29,7 +30,10 @@ pub(super) fn settle(gathered: Gathered, faults: &mut Vec<Fault>) -> (Settings, 
     settings.visit(&mut reader);
     let broken = reader.broken;
     if !gathered.contains_key("server.issuer") {
-        settings.server.issuer = issuer_of(settings.server.listen);
+        // One of the two files tells the wish as well: what the other's absence means is said once.
+        let tls = &settings.server.tls;
+        let wants_tls = tls.certificate.is_some() || tls.private_key.is_some();
+        settings.server.issuer = issuer_of(settings.server.listen, wants_tls);
     }
     let mut shower = Shower { gathered: &gathered, effective: Vec::new() };
     settings.visit(&mut shower);
@@ -271,13 +275,21 @@ impl Rules<'_> {
                 "the issuer cannot follow a port that the system picks",
                 mend,
             );
+            let is_https = server.issuer.starts_with("https://");
             self.refuse(
                 &["server.listen"],
-                server.listen.port() != 0 && !ip.is_loopback(),
+                server.listen.port() != 0 && !ip.is_loopback() && !is_https,
                 "the issuer would follow it as plain http on an address that is not loopback",
                 mend,
             );
+            self.refuse(
+                &["server.listen"],
+                server.listen.port() != 0 && ip.is_unspecified() && is_https,
+                "the issuer cannot follow an address that stands for all of this machine's",
+                mend,
+            );
         }
+        self.tls(server);
         if let Some(admin) = server.admin_listen {
             self.refuse(
                 &["server.admin_listen", "server.listen"],
@@ -296,6 +308,29 @@ impl Rules<'_> {
         );
         let (from, to) = (Duration::from_millis(100), Duration::from_secs(30));
         self.span("server.outbound_timeout", server.outbound_timeout, from, to);
+    }
+
+    fn tls(&mut self, server: &ServerSettings) {
+        let [certificate, private_key] = ["server.tls.certificate", "server.tls.private_key"];
+        let halves = [
+            (certificate, private_key, server.tls.certificate.is_some(), server.tls.private_key.is_some()),
+            (private_key, certificate, server.tls.private_key.is_some(), server.tls.certificate.is_some()),
+        ];
+        for (given, missing, is_given, is_there) in halves {
+            self.refuse(
+                &[given, missing],
+                is_given && !is_there,
+                format!("{missing} is not set, and one is of no use without the other"),
+                format!("set {missing} as well, or leave both out"),
+            );
+        }
+        let insecure = server.issuer.strip_prefix("http://").filter(|_| server.tls.files().is_some());
+        self.refuse(
+            &["server.issuer", certificate, private_key],
+            insecure.is_some(),
+            "with server.tls every listener speaks https alone, and the issuer is http",
+            format!("write https://{}, or leave server.tls out", insecure.unwrap_or_default()),
+        );
     }
 
     fn keys(&mut self, settings: &Settings) {
@@ -428,71 +463,4 @@ impl Rules<'_> {
 /// Whether two listeners could not both be bound.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
-}
-
-type Complaint = (String, String);
-
-/// Holds an issuer against RFC 8414 section 2, and against what a URL must look like to be compared as text.
-fn check_issuer(issuer: &str) -> Result<(), Complaint> {
-    let complaint = |reason: &str, mend: &str| Err((reason.to_owned(), mend.to_owned()));
-    if issuer.contains(['?', '#']) {
-        return complaint(
-            "an issuer has neither query nor fragment (RFC 8414 section 2)",
-            "drop everything from ? or # on",
-        );
-    }
-    if let Some(without) = issuer.strip_suffix('/') {
-        return complaint(
-            "a trailing slash makes another issuer of it, and verifiers compare the exact text",
-            &format!("write {}", without.trim_end_matches('/')),
-        );
-    }
-    let Some((scheme, rest)) = issuer.split_once("://") else {
-        return complaint("it is not a URL", "write it like https://id.example.com");
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let parsed = ::http::uri::Authority::try_from(authority).ok().filter(|parsed| !parsed.host().is_empty());
-    let Some(parsed) = parsed.filter(|_| !authority.contains('@')) else {
-        return complaint("its host is not one", "write it like https://id.example.com, without user and password");
-    };
-    if authority != parsed.host() && parsed.port_u16().is_none() {
-        return complaint("its port is not one", "write a port from 1 to 65535, or none");
-    }
-    if issuer[..issuer.len() - path.len()].bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return complaint(
-            "scheme and host are compared as text, and clients lower them",
-            "write them in small letters",
-        );
-    }
-    let ports = [("https", ":443"), ("http", ":80")];
-    if ports.iter().any(|(of, port)| scheme == *of && authority.ends_with(port)) {
-        return complaint("it names the port that its scheme implies, which clients drop", "leave the port out");
-    }
-    let segments = path.split('/').skip(1);
-    let legal = |segment: &str| {
-        !matches!(segment, "" | "." | "..")
-            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
-    };
-    if !segments.clone().all(legal) {
-        return complaint("its path must read the same however it is encoded", "use letters, digits and - . _ ~ alone");
-    }
-    match scheme {
-        "https" => Ok(()),
-        "http" if is_loopback(parsed.host()) => Ok(()),
-        "http" => {
-            complaint("http is for loopback only: tokens would travel in the clear", &format!("write https://{rest}"))
-        }
-        _ => complaint("its scheme is neither https nor http", "write it like https://id.example.com"),
-    }
-}
-
-/// The path of a URL, without a slash at its end.
-pub fn path_of(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    after_scheme.find('/').map_or("", |at| after_scheme[at..].trim_end_matches('/'))
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -8,6 +8,7 @@
 
 mod check;
 mod fault;
+mod issuer;
 mod pages;
 mod settings;
 mod source;
@@ -23,12 +24,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use crate::domain::units::{RateLimit, parse_duration, parse_size, show_duration, show_size};
-pub use check::path_of;
 pub use fault::{Fault, Faults};
+pub use issuer::path_of;
 pub use pages::PageSettings;
 pub use settings::{
     BootstrapSettings, DatabaseSettings, DatabaseUrl, IntrospectionSettings, KeySettings, PasswordSettings,
-    ServerSettings, Settings,
+    ServerSettings, Settings, TlsSettings,
 };
 pub use source::Origin;
 pub use tables::{ClaimSettings, CompatSettings, CompatStyle, LegacyIssuerSettings};

@@ -1,8 +1,8 @@
 //! The settings themselves, their defaults, and the one list of keys.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -41,6 +41,7 @@ pub struct ServerSettings {
     pub issuer: String,
     /// A listener of its own for the admin API and the metrics.
     pub admin_listen: Option<SocketAddr>,
+    pub tls: TlsSettings,
     /// Whose forwarded headers count.
     pub trusted_proxies: Vec<IpNet>,
     /// The longest request body taken, in bytes.
@@ -58,8 +59,9 @@ impl Default for ServerSettings {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8420));
         Self {
             listen,
-            issuer: issuer_of(listen),
+            issuer: issuer_of(listen, false),
             admin_listen: None,
+            tls: TlsSettings::default(),
             trusted_proxies: Vec::new(),
             max_body: 64 << 10,
             rate_limit: None,
@@ -69,9 +71,38 @@ impl Default for ServerSettings {
     }
 }
 
+/// `server.tls.*`: both or neither. With both, every listener speaks TLS alone.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    /// PEM of the server's certificate, and then of its issuers.
+    pub certificate: Option<PathBuf>,
+    /// PEM of its private key.
+    pub private_key: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// The two files, where TLS is on.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        self.certificate.as_deref().zip(self.private_key.as_deref())
+    }
+}
+
 /// The issuer that follows from a listening address where none is set.
-pub(super) fn issuer_of(listen: SocketAddr) -> String {
-    format!("http://{listen}")
+pub(super) fn issuer_of(listen: SocketAddr, tls: bool) -> String {
+    match (tls, listen.port()) {
+        // Clients drop the port that a scheme implies.
+        (true, 443) => format!("https://{}", host_of(listen)),
+        (true, _) => format!("https://{listen}"),
+        (false, 80) => format!("http://{}", host_of(listen)),
+        (false, _) => format!("http://{listen}"),
+    }
+}
+
+fn host_of(listen: SocketAddr) -> String {
+    match listen.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
 }
 
 /// `database.*`
@@ -260,6 +291,8 @@ impl Settings {
         v.key("server.listen", &mut server.listen);
         v.key("server.issuer", &mut server.issuer);
         v.key("server.admin_listen", &mut server.admin_listen);
+        v.key("server.tls.certificate", &mut server.tls.certificate);
+        v.key("server.tls.private_key", &mut server.tls.private_key);
         v.key("server.trusted_proxies", &mut server.trusted_proxies);
         let mut max_body = Size(server.max_body as u64);
         v.key("server.max_body", &mut max_body);

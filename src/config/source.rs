@@ -105,10 +105,6 @@ impl Walk<'_> {
                 toml::Value::Table(inner) if self.known.iter().any(|known| known.starts_with(&section)) => {
                     self.table(&path, inner);
                 }
-                // The keys that come later are told one by one, so their sections are walked as well.
-                toml::Value::Table(inner) if LATER.iter().any(|(later, _)| later.starts_with(&section)) => {
-                    self.table(&path, inner);
-                }
                 _ => self.faults.push(unknown(&path, path.clone(), Some(origin), self.known)),
             }
         }
@@ -153,12 +149,6 @@ pub(super) fn variable(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 
-/// Keys whose time has not come: refused by what they are, not as if they were misspelled.
-const LATER: [(&str, &str); 2] = [
-    ("server.tls.certificate", "put a proxy that ends TLS in front, and name it in server.trusted_proxies"),
-    ("server.tls.private_key", "put a proxy that ends TLS in front, and name it in server.trusted_proxies"),
-];
-
 /// The arrays of tables, within which the environment has no names.
 const ARRAYS: [&str; 3] = ["claims", "legacy_issuers", "compat"];
 
@@ -170,9 +160,6 @@ fn unknown(path: &str, shown: String, origin: Option<Origin>, known: &[&'static 
         reason: reason.into(),
         mend,
     };
-    if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == path) {
-        return fault("it is not supported yet", format!("remove it; until then, {instead}"));
-    }
     let in_environment = origin.is_none();
     if let Some(array) = ARRAYS.iter().find(|array| path.starts_with(**array) && path[array.len()..].starts_with('.')) {
         return fault("there is no such key", format!("give all of it as one JSON array in {}", variable(array)));

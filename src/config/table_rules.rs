@@ -6,7 +6,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::Value;
 
-use super::check::{Rules, path_of};
+use super::check::Rules;
+use super::issuer::path_of;
 use super::settings::Settings;
 use super::tables::{ClaimSettings, CompatSettings, CompatStyle, LegacyIssuerSettings};
 use super::words::{ATTRIBUTES, ATTRIBUTES_OF_USER, BRACES, either};

@@ -103,13 +103,26 @@ fn the_environment_wins_and_each_value_knows_where_it_came_from() {
 #[test]
 fn each_bad_value_is_told_with_its_reason_and_its_mend() {
     let issuer = "[server]\nissuer";
-    let cases: [(&str, String); 54] = [
+    let cases: [(&str, String); 58] = [
         ("there is no such key; did you mean server.listen?", "[server]\nlisen = ''".into()),
         ("there is no such key; remove it", "[metrics]\nport = 1".into()),
         ("nothing (file latchkey.toml): there is no such key", "nothing = 1".into()),
         (
-            "server.tls.certificate (file latchkey.toml): it is not supported yet",
+            "server.tls.certificate = \"a\" (file latchkey.toml): server.tls.private_key is not set",
             "[server.tls]\ncertificate = 'a'".into(),
+        ),
+        (
+            "server.tls.private_key = \"a\" (file latchkey.toml): server.tls.certificate is not set",
+            "[server.tls]\nprivate_key = 'a'".into(),
+        ),
+        ("did you mean server.tls.certificate?", "[server.tls]\ncertificat = 'a'".into()),
+        (
+            "write https://127.0.0.1:8420, or leave server.tls out",
+            format!("{issuer} = 'http://127.0.0.1:8420'\n[server.tls]\ncertificate = 'a'\nprivate_key = 'b'"),
+        ),
+        (
+            "stands for all of this machine's; set server.issuer",
+            "[server]\nlisten = '0.0.0.0:443'\n[server.tls]\ncertificate = 'a'\nprivate_key = 'b'".into(),
         ),
         ("latchkey.toml: it is not TOML", "[server".into()),
         ("a section", "[server.listen]\na = 1".into()),
@@ -198,6 +211,27 @@ fn good_issuers_pass() {
         let loaded = with("", &[("LATCHKEY__SERVER__ISSUER", issuer), ("LATCHKEY__SERVER__LISTEN", "0.0.0.0:1")]);
         assert_eq!(loaded.unwrap().settings.server.issuer, issuer);
     }
+}
+
+#[test]
+fn the_issuer_follows_the_listener_with_the_scheme_that_it_speaks() {
+    let tls = "[server.tls]\ncertificate = 'a'\nprivate_key = 'b'";
+    for (text, listen, issuer) in [
+        ("", "127.0.0.1:8420", "http://127.0.0.1:8420"),
+        ("", "127.0.0.1:80", "http://127.0.0.1"),
+        (tls, "127.0.0.1:8420", "https://127.0.0.1:8420"),
+        (tls, "192.0.2.7:443", "https://192.0.2.7"),
+        (tls, "[::1]:443", "https://[::1]"),
+    ] {
+        let loaded = with(text, &[("LATCHKEY__SERVER__LISTEN", listen)]).unwrap();
+        assert_eq!(loaded.settings.server.issuer, issuer, "{text} {listen}");
+        assert_eq!(loaded.settings.server.tls.files().is_some(), text == tls);
+    }
+    // TLS may end in front all the same.
+    let ended = with("[server]\nissuer = 'https://id.example.com'", &[]).unwrap();
+    assert!(ended.settings.server.tls.files().is_none());
+    let own = with(&format!("[server]\nissuer = 'https://id.example.com'\n{tls}"), &[]).unwrap();
+    assert_eq!(own.settings.server.issuer, "https://id.example.com");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! HTTP, thin: operations that fill in a use case's request and render its answer.
 //!
 //! One `OpenApi` struct per topic holds the program and calls the use cases; [`frame`] puts around all of them what
-//! holds for every request; [`error`] alone knows status codes; [`server`] is the accept loop. The issuer's path, where
-//! it has one, goes before every path here.
+//! holds for every request; [`error`] alone knows status codes; [`server`] is the accept loop, and [`tls`] what may lie
+//! between it and HTTP. The issuer's path, where it has one, goes before every path here.
 
 mod admin;
 mod asset;
@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod body;
 mod browser;
 mod compat;
+mod connection;
 pub mod cors;
 mod docs;
 pub mod document;
@@ -29,7 +30,9 @@ mod request_id;
 pub mod routes;
 pub mod server;
 mod socket;
+mod streams;
 mod test_clock;
+pub mod tls;
 mod well_known;
 
 use std::sync::Arc;
@@ -56,6 +59,7 @@ use self::request_id::RequestIds;
 use self::routes::{CrossOrigin, RouteTable};
 use self::server::Limits;
 use self::test_clock::TestClockApi;
+use self::tls::Tls;
 use self::well_known::{METADATA_CACHE, WellKnownApi, metadata_json};
 use crate::app::App;
 use crate::config::path_of;
@@ -76,18 +80,33 @@ const ADMIN_TEXT: &str = "Keys, clients, users, sessions and the audit trail. Ca
 type PublicApi = (OAuthApi, UserinfoApi, WellKnownApi, HealthApi);
 type AdminApi = (admin::AdminApis, MetricsApi);
 
-/// Serves until `shutdown` resolves and requests under way are answered. With an admin listener, operators' paths are
-/// served there and nowhere else.
-pub async fn serve(
-    app: Arc<App>,
-    listener: TcpListener,
-    admin_listener: Option<TcpListener>,
-    shutdown: impl Future<Output = ()>,
-) {
+/// Where a service is reached.
+#[derive(Debug)]
+pub struct Doors {
+    pub public: TcpListener,
+    /// Operators' paths are served there and nowhere else, where it is there.
+    pub admin: Option<TcpListener>,
+    /// Both speak it alone, where it is there.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Doors {
+    /// One door for all, in the clear.
+    pub fn plain(public: TcpListener) -> Self {
+        Self { public, admin: None, tls: None }
+    }
+}
+
+/// Serves until `shutdown` resolves and requests under way are answered.
+pub async fn serve(app: Arc<App>, doors: Doors, shutdown: impl Future<Output = ()>) {
     let limits = Limits::default();
+    let Doors { public: listener, admin: admin_listener, tls } = doors;
+    if let Some(tls) = &tls {
+        tls.watch(&app.metrics);
+    }
     let Some(admin_listener) = admin_listener else {
         let all = Site::new(&app).shared();
-        return server::serve(listener, Arc::new(all), limits, shutdown).await;
+        return server::serve(listener, Arc::new(all), limits, tls, shutdown).await;
     };
     let (public, admin) = (Site::new(&app).public(), Site::new(&app).admin());
     let stop = watch::Sender::new(());
@@ -100,8 +119,8 @@ pub async fn serve(
     };
     let (public_stop, admin_stop) = (stopped(), stopped());
     tokio::join!(
-        server::serve(listener, Arc::new(public), limits, public_stop),
-        server::serve(admin_listener, Arc::new(admin), limits, admin_stop),
+        server::serve(listener, Arc::new(public), limits, tls.clone(), public_stop),
+        server::serve(admin_listener, Arc::new(admin), limits, tls, admin_stop),
         async {
             shutdown.await;
             stop.send_replace(());

@@ -1,31 +1,26 @@
-//! The accept loop: connections, their limits, and an orderly end.
+//! The accept loop: how many connections there may be, and an orderly end. What becomes of each is
+//! [`connection`](super::connection)'s.
 //!
 //! `poem::Server` has no timers against slow clients, sets no `TCP_NODELAY` and spins when file descriptors run out;
-//! this loop serves the same endpoint through hyper. It speaks HTTP/1.1 only: whoever wants HTTP/2 has a proxy in
-//! front that speaks HTTP/1.1 to us, and cleartext HTTP/2 would bring limits of its own to guard.
+//! this loop serves the same endpoint through hyper. In the clear it speaks HTTP/1.1 only, as proxies in front do.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use poem::http::uri::Scheme;
-use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Addr, Endpoint, Request, Response};
+use poem::web::LocalAddr;
+use poem::{Addr, Endpoint, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::socket::Hurried;
+use super::connection::{Connection, Life};
+use super::tls::Tls;
 
 /// How long and how many.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From the first byte of a request (or from the opening of a connection) to the end of its head.
+    /// From the first byte of a request (or from the opening of a connection) to the end of its head; and for a TLS
+    /// handshake.
     pub head: Duration,
     /// How long a connection may rest between two requests. Above the 60 s that proxies and pools keep theirs, so
     /// that they are the ones to close.
@@ -57,26 +52,24 @@ fn affordable_connections() -> usize {
     usize::try_from(files.saturating_sub(RESERVE).clamp(64, 8192)).unwrap_or(8192)
 }
 
-/// The longest head hyper takes in; past it, it answers 431.
-const MAX_HEAD: usize = 64 << 10;
-
 /// After an accept that failed for want of file descriptors or memory: long enough not to spin, short enough that
 /// nobody notices.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `endpoint` on `listener` until `shutdown` resolves; then takes no new connections, lets requests under way
-/// finish for [`Limits::drain`], and closes what is left.
-pub async fn serve<E>(listener: TcpListener, endpoint: Arc<E>, limits: Limits, shutdown: impl Future<Output = ()>)
-where
+/// Serves `endpoint` on `listener`, over TLS where there is one, until `shutdown` resolves; then takes no new
+/// connections, lets requests under way finish for [`Limits::drain`], and closes what is left.
+pub async fn serve<E>(
+    listener: TcpListener,
+    endpoint: Arc<E>,
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    shutdown: impl Future<Output = ()>,
+) where
     E: Endpoint<Output = Response> + 'static,
 {
-    let server = Server {
-        endpoint,
-        limits,
-        slots: Arc::new(Semaphore::new(limits.connections)),
-        graceful: GracefulShutdown::new(),
-        kill: watch::Sender::new(()),
-    };
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let (stop, kill) = (watch::Sender::new(()), watch::Sender::new(()));
+    let server = Server { endpoint, limits, tls, slots, stop, kill };
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
@@ -115,8 +108,11 @@ fn is_the_strangers(error: &io::Error) -> bool {
 struct Server<E> {
     endpoint: Arc<E>,
     limits: Limits,
+    tls: Option<Arc<Tls>>,
+    /// What is taken of them are the connections.
     slots: Arc<Semaphore>,
-    graceful: GracefulShutdown,
+    /// Changes when no more requests are taken.
+    stop: watch::Sender<()>,
     /// Dropped to end what outlives the drain.
     kill: watch::Sender<()>,
 }
@@ -127,50 +123,31 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-        let local = LocalAddr(stream.local_addr().map_or_else(|_| Addr::custom("tcp", ""), Addr::SocketAddr));
-        let remote = RemoteAddr(Addr::SocketAddr(peer));
-        let stream = Hurried::new(stream, self.limits.head, self.limits.write);
-        let phase = stream.phase();
-        let endpoint = self.endpoint.clone();
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let answering = phase.answering();
-            let endpoint = endpoint.clone();
-            let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
-            async move {
-                let response = endpoint.get_response(request).await;
-                drop(answering);
-                Ok::<_, Infallible>(hyper::Response::from(response))
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.idle)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = self.graceful.watch(connection);
-        let mut kill = self.kill.subscribe();
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, %peer, "connection ended early");
-                },
-                _ = kill.changed() => tracing::debug!(%peer, "connection cut off: the service stops"),
-            }
-            drop(slot);
-        });
+        let connection = Connection {
+            endpoint: Arc::clone(&self.endpoint),
+            limits: self.limits,
+            tls: self.tls.clone(),
+            local: LocalAddr(stream.local_addr().map_or_else(|_| Addr::custom("tcp", ""), Addr::SocketAddr)),
+            peer,
+            stop: self.stop.subscribe(),
+            life: Life::new(slot, self.kill.subscribe()),
+        };
+        // Handshakes and whatever else takes time go on beside the loop.
+        tokio::spawn(connection.run(stream));
     }
 
     async fn drain(self) {
-        let Self { graceful, limits, kill, slots, .. } = self;
-        let open = graceful.count();
+        let Self { limits, kill, stop, slots, .. } = self;
+        let open = limits.connections.saturating_sub(slots.available_permits());
         if open > 0 {
             tracing::info!(connections = open, "finishing requests under way");
         }
-        if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        stop.send_replace(());
+        let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+        if tokio::time::timeout(limits.drain, slots.acquire_many(all)).await.is_err() {
             tracing::warn!("requests still under way were cut off");
             drop(kill);
             // Their tasks end at once; what they hold must be gone before the caller closes the database.
-            let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
             drop(slots.acquire_many(all).await);
         }
     }
@@ -180,6 +157,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
 mod tests {
     use std::net::SocketAddr;
 
+    use poem::Request;
     use poem::endpoint::make;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
@@ -217,7 +195,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(serve(listener, Arc::new(endpoint), limits, async {
+        let ended = tokio::spawn(serve(listener, Arc::new(endpoint), limits, None, async {
             let _ = stopped.await;
         }));
         Running { address, stop, ended }

@@ -58,15 +58,28 @@ impl<S> Hurried<S> {
         Self { inner, phase, head_limit, write_limit, head_timer: None, write_timer: None }
     }
 
+    /// A connection on which only writing is hurried: HTTP/2 has no heads of requests between which to tell, but frames
+    /// of many.
+    pub fn in_writing(inner: S, write_limit: Duration) -> Self {
+        let hurried = Self::new(inner, Duration::MAX, write_limit);
+        hurried.phase.0.store(BUSY, Ordering::Relaxed);
+        hurried
+    }
+
     pub fn phase(&self) -> Phase {
         self.phase.clone()
     }
 
-    /// An error once the writing side has stood still for too long.
-    fn waited_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// A step of the writing side, or an error once that side has stood still for too long.
+    fn hurry<T>(&mut self, step: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if step.is_ready() {
+            self.write_timer = None;
+            return step;
+        }
         let limit = self.write_limit;
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        timer.as_mut().poll(cx).map(|()| io::Error::new(io::ErrorKind::TimedOut, "the answer is not being taken"))
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the answer is not being taken")))
     }
 }
 
@@ -94,13 +107,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write(cx, bytes) {
-            Poll::Ready(result) => {
-                self.write_timer = None;
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.waited_to_write(cx).map(Err),
-        }
+        let step = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.hurry(step, cx)
     }
 
     fn poll_write_vectored(
@@ -108,24 +116,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.inner).poll_write_vectored(cx, bytes) {
-            Poll::Ready(result) => {
-                self.write_timer = None;
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.waited_to_write(cx).map(Err),
-        }
+        let step = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
+        self.hurry(step, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
+    // TLS takes what is written into a buffer of its own, and waits for the reader here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let step = Pin::new(&mut self.inner).poll_flush(cx);
+        self.hurry(step, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let step = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.hurry(step, cx)
     }
 }

@@ -57,12 +57,8 @@ pub async fn signed_in(browser: &Browser<'_>, path: &str) -> Page {
 }
 
 pub async fn exchange(server: &Server, app: &Registered, code: &str, over: &[(&str, &str)]) -> Reply {
-    let good = [
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("redirect_uri", CALLBACK),
-        ("code_verifier", VERIFIER),
-    ];
+    let good =
+        [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)];
     let kept = good.into_iter().filter(|(name, _)| !over.iter().any(|(changed, _)| changed == name));
     let form: Vec<_> = kept.chain(over.iter().copied()).collect();
     server.form("/oauth2/token", Some((&app.id, &app.secret)), &form).await

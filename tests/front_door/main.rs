@@ -34,4 +34,5 @@ mod refresh;
 mod registration;
 mod secrets;
 mod throttle;
+mod tls;
 mod userinfo;

@@ -55,7 +55,7 @@ pub(super) async fn run(demo: Demo) -> Result<()> {
         started = Service::start(settings, Sources::default()) => started?,
         told = &mut stop => return told,
     };
-    service.listen(listener, None)?;
+    service.listen(listener, None, None)?;
     let shown = async {
         if demo.once {
             head(&caller, place.path())?;

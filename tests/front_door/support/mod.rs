@@ -2,6 +2,8 @@
 
 pub mod assertions;
 pub mod browser;
+#[path = "../../support/certificates.rs"]
+pub mod certificates;
 pub mod databases;
 pub mod forge;
 pub mod log;
@@ -19,7 +21,8 @@ use latchkey::domain::meter::Meter;
 use latchkey::domain::secret::SecretText;
 use latchkey::domain::sources::{Clock as _, ManualClock};
 use latchkey::domain::time::Timestamp;
-use latchkey::http;
+use latchkey::http::tls::Tls;
+use latchkey::http::{self, Doors};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -36,6 +39,8 @@ pub struct Server {
     pub clock: Arc<ManualClock>,
     pub url: String,
     pub http: reqwest::Client,
+    /// Where the settings name a certificate. Its files are not followed: the test does.
+    pub tls: Option<Arc<Tls>>,
     database: Arc<Database>,
     keys: Arc<tempfile::TempDir>,
     settings: Settings,
@@ -121,19 +126,22 @@ impl Server {
         log::keep();
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         settings.server.listen = listener.local_addr().unwrap();
-        settings.server.issuer = "http://127.0.0.1:8420".into();
-        let url = format!("http://{}", settings.server.listen);
+        let tls = Tls::open(&settings.server.tls).unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        settings.server.issuer = format!("{scheme}://127.0.0.1:8420");
+        let url = format!("{scheme}://{}", settings.server.listen);
         let mut sources = Sources { clock: Arc::clone(&clock) as _, ..Sources::default() };
         if let Some(meter) = meter {
             sources.meter = Some(meter);
         }
         let app = App::start(settings.clone(), sources).await.unwrap();
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(http::serve(Arc::clone(&app), listener, None, async {
+        let doors = Doors { tls: tls.clone(), ..Doors::plain(listener) };
+        let serving = tokio::spawn(http::serve(Arc::clone(&app), doors, async {
             let _ = stopped.await;
         }));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { app, clock, url, http, database, keys, settings, stop: Some(stop), serving: Some(serving) }
+        Self { app, clock, url, http, tls, database, keys, settings, stop: Some(stop), serving: Some(serving) }
     }
 
     /// Stops the service and starts it again on the same database, keys and clock.
