@@ -14,8 +14,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "cli/import.rs"]
 mod import;
+#[path = "cli/tls.rs"]
+mod tls;
 
 /// The program in a directory of its own, with an environment of nothing but what is given.
 fn latchkey(place: &Path, arguments: &[&str]) -> Command {

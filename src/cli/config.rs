@@ -3,10 +3,12 @@
 use clap::Subcommand;
 
 use super::Globals;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::output::{Style, line, note};
-use crate::app::{StartError, legacy, logo};
-use crate::config::{Loaded, Origin};
+use crate::app::{legacy, logo};
+use crate::config::{Loaded, Origin, Settings};
+use crate::domain::sources::{Clock as _, SystemClock};
+use crate::http::tls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
@@ -20,15 +22,41 @@ pub(super) fn run(action: Action, globals: &Globals) -> Result<()> {
     let loaded = globals.load()?;
     match action {
         Action::Check => {
-            let verifiers = legacy::verifiers(&loaded.settings).map_err(StartError::from)?;
-            logo::logo(&loaded.settings).map_err(StartError::from)?;
-            for (about, what, mend) in legacy::warnings(&verifiers) {
-                note(format_args!("{} {about}: {what}; {mend}", Style::stderr().yellow("warning:")));
-            }
+            check(&loaded.settings)?;
             let read = loaded.file.as_ref().map_or("no file".into(), |path| path.display().to_string());
             note(format_args!("{} {read} and the environment hold together", Style::stderr().green("ok:")));
         }
         Action::Print => line(print(&loaded, Style::stdout()))?,
+    }
+    Ok(())
+}
+
+/// Reads the files that the settings name, and tells what is unwise in them.
+///
+/// # Errors
+/// Everything that keeps them from being used.
+fn check(settings: &Settings) -> Result<()> {
+    let logo = logo::logo(settings);
+    let (verifiers, pair) = (legacy::verifiers(settings), tls::read_pair(&settings.server.tls));
+    let (verifiers, pair) = match (verifiers, pair, &logo) {
+        (Ok(verifiers), Ok(pair), Ok(_)) => (verifiers, pair),
+        (verifiers, pair, _) => {
+            let faults = [
+                verifiers.err().map(|error| error.to_string()),
+                pair.err().map(|faults| faults.to_string()),
+                logo.err().map(|error| error.to_string()),
+            ];
+            return Err(Failure::Unusable(faults.into_iter().flatten().collect::<Vec<_>>().join("\n")));
+        }
+    };
+    let warn = |about: &str, what: &str, mend: &str| {
+        note(format_args!("{} {about}: {what}; {mend}", Style::stderr().yellow("warning:")));
+    };
+    for (about, what, mend) in legacy::warnings(&verifiers) {
+        warn(&about, &what, mend);
+    }
+    for concern in pair.iter().flat_map(|pair| pair.concerns(&settings.server.issuer, SystemClock.now())) {
+        warn("server.tls.certificate", &concern.what, concern.mend);
     }
     Ok(())
 }

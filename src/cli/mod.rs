@@ -40,6 +40,7 @@ Environment:
   LATCHKEY__SECTION__KEY   Any key of the configuration, such as LATCHKEY__DATABASE__URL; wins over the file
   LATCHKEY_CLIENT_ID       Who calls the admin API
   LATCHKEY_CLIENT_SECRET   Its secret
+  LATCHKEY_CA              PEM file of certificate authorities to trust beside the system's
   RUST_LOG                 What is logged, such as latchkey=debug; JSON where standard error is no terminal
   NO_COLOR                 No colours
 
@@ -102,7 +103,7 @@ enum Command {
     /// Create or migrate the database, and nothing else
     Migrate,
     /// Explain unsafe settings, and look at clock, keys, database and issuer
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Write the OpenAPI documents, or compare them with the code
     Openapi(openapi::Openapi),
 }
@@ -152,7 +153,7 @@ fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
         Command::Migration(migration) => wait(migration::run(migration, &globals)),
         Command::Admin(offline::Admin::Recover) => wait(offline::recover(&globals)),
         Command::Migrate => wait(offline::migrate(&globals)),
-        Command::Doctor => wait(doctor::run(&globals)),
+        Command::Doctor(doctor) => wait(doctor::run(&doctor, &globals)),
         Command::Openapi(openapi) => openapi::run(&openapi),
     }
 }

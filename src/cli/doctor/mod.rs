@@ -1,5 +1,6 @@
 //! `latchkey doctor`: what is unsafe, contradictory or broken, each with what to do. It changes nothing.
 
+mod certificate;
 mod database;
 mod machine;
 mod network;
@@ -8,6 +9,13 @@ mod settings;
 use super::Globals;
 use super::failure::{Failure, Result};
 use super::output::{Style, line, note};
+use super::remote::Authority;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    authority: Authority,
+}
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,11 +66,12 @@ impl Finding {
 /// Looks at everything and tells it line by line.
 ///
 /// # Errors
-/// Something is broken: exit status 1. The configuration does not read: 2.
-pub(super) async fn run(globals: &Globals) -> Result<()> {
+/// Something is broken: exit status 1. The configuration or `--ca` does not read: 2.
+pub(super) async fn run(doctor: &Doctor, globals: &Globals) -> Result<()> {
     let loaded = globals.load()?;
-    let server = network::Server::ask(&loaded.settings).await;
+    let server = network::Server::ask(&loaded.settings, &doctor.authority).await?;
     let mut findings = settings::unsafe_ones(&loaded);
+    findings.extend(certificate::look(&loaded.settings));
     findings.extend(machine::files(&loaded));
     findings.extend(machine::clock(server.seconds));
     findings.extend(database::look(&loaded.settings, &server).await);

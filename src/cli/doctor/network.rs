@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Finding;
+use crate::cli::failure::Result;
+use crate::cli::remote::{Authority, Trouble, trouble};
 use crate::config::Settings;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,24 +23,25 @@ pub(super) struct Server {
 
 impl Server {
     /// Asks for the metadata under the issuer and whether it is ready.
-    pub(super) async fn ask(settings: &Settings) -> Self {
+    ///
+    /// # Errors
+    /// The file of certificate authorities does not read.
+    pub(super) async fn ask(settings: &Settings, authority: &Authority) -> Result<Self> {
         let issuer = &settings.server.issuer;
         let mut server = Self { seconds: None, is_ready: false, findings: Vec::new() };
-        let http = match reqwest::Client::builder().timeout(PATIENCE).build() {
+        let http = match authority.trusted(reqwest::Client::builder().timeout(PATIENCE))?.build() {
             Ok(http) => http,
             Err(error) => {
                 server.findings.push(Finding::fail("issuer", format!("no HTTP client: {error}"), "mend OpenSSL"));
-                return server;
+                return Ok(server);
             }
         };
         let url = metadata_url(issuer);
         let answer = match http.get(&url).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let what = format!("{issuer} does not answer: {}", innermost(&error));
-                let mend = "start it with `latchkey serve`; if it runs, mend DNS, proxy or firewall in front of it";
-                server.findings.push(Finding::warn("issuer", what, mend));
-                return server;
+                server.findings.push(unanswered(issuer, &error));
+                return Ok(server);
             }
         };
         server.seconds = date_of(&answer);
@@ -50,9 +53,24 @@ impl Server {
         server.findings.push(match ready {
             Ok(ready) if ready.status().is_success() => Finding::ok("ready", "the server issues tokens"),
             Ok(ready) => Finding::fail("ready", format!("it answers {}", ready.status()), "its log says why"),
-            Err(error) => Finding::fail("ready", innermost(&error), "its log says why"),
+            Err(error) => Finding::fail("ready", trouble(&error).1, "its log says why"),
         });
-        server
+        Ok(server)
+    }
+}
+
+fn unanswered(issuer: &str, error: &reqwest::Error) -> Finding {
+    match trouble(error) {
+        (Trouble::Certificate, cause) => Finding::warn(
+            "issuer",
+            format!("{issuer} shows a certificate that this machine does not trust: {cause}"),
+            "serve the certificate together with its issuers; for an authority of your own, name its file by --ca",
+        ),
+        (_, cause) => Finding::warn(
+            "issuer",
+            format!("{issuer} does not answer: {cause}"),
+            "start it with `latchkey serve`; if it runs, mend DNS, proxy or firewall in front of it",
+        ),
     }
 }
 
@@ -85,14 +103,6 @@ fn date_of(answer: &reqwest::Response) -> Option<i64> {
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
     Some(time::PrimitiveDateTime::parse(text, format).ok()?.assume_utc().unix_timestamp())
-}
-
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

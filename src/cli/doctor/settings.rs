@@ -62,11 +62,12 @@ fn server(settings: &Settings, findings: &mut Vec<Finding>) {
             "name the one that operators use",
         ));
     }
-    if is_public && server.trusted_proxies.is_empty() && server.issuer.starts_with("https://") {
+    let ends_in_front = server.issuer.starts_with("https://") && server.tls.files().is_none();
+    if is_public && server.trusted_proxies.is_empty() && ends_in_front {
         findings.push(Finding::warn(
             "server.trusted_proxies",
-            "the issuer is https, so a proxy ends TLS in front, but none is trusted: every user shares its address, \
-             and its limits",
+            "the issuer is https and server.tls is not set, so a proxy ends TLS in front, but none is trusted: every user \
+             shares its address, and its limits",
             "name the proxy's addresses",
         ));
     }

@@ -48,21 +48,53 @@ pub async fn read(request: RequestBuilder, url: &str) -> Result<Value, Refused> 
     Err(refused(answer, url).await)
 }
 
-fn unreachable(error: &reqwest::Error, url: &str) -> Failure {
-    let why = if error.is_connect() {
-        "nothing listens there"
-    } else if error.is_timeout() {
-        "it did not answer in time"
-    } else {
-        "the connection broke"
-    };
-    // reqwest's own text repeats the URL and hides the cause; its innermost source says what happened.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
+/// How a request came to have no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    NobodyListens,
+    /// Its certificate is not one to trust.
+    Certificate,
+    /// It does not speak TLS, or not as we do.
+    Tls,
+    Late,
+    Broken,
+}
+
+/// What it was, and what there is to say of it. reqwest's own text repeats the URL and hides the cause.
+pub fn trouble(error: &reqwest::Error) -> (Trouble, String) {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    let mut innermost = String::new();
+    for cause in causes {
+        innermost = cause.to_string();
+        // Of OpenSSL there is nothing but text here. What it ends with in parentheses is why it does not trust.
+        if innermost.contains("certificate verify failed") {
+            let why = innermost.rsplit_once('(').map_or(innermost.as_str(), |(_, why)| why.trim_end_matches(')'));
+            return (Trouble::Certificate, why.to_owned());
+        }
     }
-    Failure::because(format_args!("{url} cannot be reached: {why} ({cause})"))
-        .hint("start it with `latchkey serve`, or name another with --server URL")
+    let trouble = match innermost.contains("SSL routines") {
+        true => Trouble::Tls,
+        false if error.is_connect() => Trouble::NobodyListens,
+        false if error.is_timeout() => Trouble::Late,
+        false => Trouble::Broken,
+    };
+    (trouble, innermost)
+}
+
+fn unreachable(error: &reqwest::Error, url: &str) -> Failure {
+    let start = "start it with `latchkey serve`, or name another with --server URL";
+    let (trouble, cause) = trouble(error);
+    let (why, hint) = match trouble {
+        Trouble::NobodyListens => ("nothing listens there", start),
+        Trouble::Certificate => (
+            "its certificate is not one to trust",
+            "name the file of your own certificate authority by --ca, or the host that the certificate is for by --server",
+        ),
+        Trouble::Tls => ("no TLS handshake", "does it speak plain http? Then so must --server"),
+        Trouble::Late => ("it did not answer in time", start),
+        Trouble::Broken => ("the connection broke", start),
+    };
+    Failure::because(format_args!("{url} cannot be reached: {why} ({cause})")).hint(hint)
 }
 
 async fn refused(answer: Response, url: &str) -> Refused {

@@ -2,6 +2,8 @@
 //! scope that will do, then the call, then what came back or why not.
 
 mod answer;
+mod authority;
+mod base;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +23,9 @@ use crate::domain::ids::BUILT_IN_ADMIN;
 use crate::domain::scope::is_admin;
 use crate::domain::secret::SecretText;
 use answer::Refused;
+pub use answer::{Trouble, trouble};
+pub use authority::Authority;
+use base::Base;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,6 +52,9 @@ pub struct RemoteArgs {
     /// File holding the client's secret [default: LATCHKEY_CLIENT_SECRET, else a prompt]
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     secret_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    authority: Authority,
 
     /// Print the JSON of the admin API instead of a table
     #[arg(long, help_heading = "Output")]
@@ -79,7 +87,7 @@ impl Remote {
     /// # Errors
     /// There is no secret, no server, or the server refuses; 2 or 1 as exit status.
     pub async fn connect(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>, scope: &str) -> Result<Self> {
-        let server = base_of(args, settings)?;
+        let Base { url: server, pinned } = base::of(args.server.as_deref(), settings)?;
         let client_id = args.acting.clone().or_else(|| std::env::var("LATCHKEY_CLIENT_ID").ok());
         let client_id = client_id.unwrap_or_else(|| BUILT_IN_ADMIN.to_owned());
         let secret = match (&args.secret_file, std::env::var("LATCHKEY_CLIENT_SECRET")) {
@@ -89,12 +97,12 @@ impl Remote {
         };
         let agent = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
         // A redirect would carry the secret elsewhere; the server never sends one here.
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .user_agent(agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(Failure::failed)?;
+        let mut http =
+            reqwest::Client::builder().timeout(TIMEOUT).user_agent(agent).redirect(reqwest::redirect::Policy::none());
+        if let Some((host, address)) = pinned {
+            http = http.resolve(&host, address);
+        }
+        let http = args.authority.trusted(http)?.build().map_err(Failure::failed)?;
         let mut remote = Self { http, server, client_id, secret, token: SecretText::default(), carried: String::new() };
         remote.renew(scope, scope).await?;
         Ok(remote)
@@ -306,43 +314,6 @@ fn print_json(value: &Value) -> Result<()> {
     Ok(line(serde_json::to_string_pretty(value).map_err(Failure::failed)?)?)
 }
 
-/// Where the admin API is, and tokens for it: a listener of its own serves both, for operators may not reach the other.
-fn base_of(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>) -> Result<String> {
-    if let Some(server) = &args.server {
-        return base(server);
-    }
-    let server = settings()?.server;
-    base(&server.admin_listen.map_or_else(|| server.issuer.clone(), |listen| admin_base(listen, &server.issuer)))
-}
-
-/// How to reach an admin listener on this machine: the issuer's path moves its routes, too.
-fn admin_base(listen: std::net::SocketAddr, issuer: &str) -> String {
-    let mut address = listen;
-    if address.ip().is_unspecified() {
-        let is_v6 = address.is_ipv6();
-        address.set_ip(if is_v6 { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() });
-    }
-    let path = issuer.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or("");
-    format!("http://{address}{path}")
-}
-
-fn base(text: &str) -> Result<String> {
-    let unusable = |why: &str| Failure::Unusable(format!("{text} is no base URL of a server: {why}"));
-    let url = Url::parse(text).map_err(|_| unusable("write it like https://id.example.com"))?;
-    let Some(host) = url.host_str() else { return Err(unusable("it has no host")) };
-    match url.scheme() {
-        "https" => {}
-        "http" => {
-            let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-            if host != "localhost" && !ip.is_ok_and(|ip| ip.is_loopback()) {
-                note(format_args!("warning: {text} is plain http, so the client secret travels in the clear"));
-            }
-        }
-        _ => return Err(unusable("its scheme is neither http nor https")),
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
 /// `client_secret_basic`: both parts form-encoded first (RFC 6749 section 2.3.1).
 pub fn basic(client_id: &str, secret: &SecretText) -> String {
     let encode = |text: &str| form_encode(text);
@@ -378,18 +349,5 @@ mod tests {
     fn who_hands_out_rights_asks_for_them_first() {
         assert_eq!(granting("admin:clients", ["read", "write"]), "admin:clients");
         assert_eq!(granting("admin:clients", ["read", "admin:keys", "admin:clients"]), "admin:clients admin:keys");
-    }
-
-    #[test]
-    fn an_admin_listener_is_reached_under_the_path_of_the_issuer() {
-        let listen = "0.0.0.0:9000".parse().unwrap();
-        assert_eq!(admin_base(listen, "https://id.example.com/tenant"), "http://127.0.0.1:9000/tenant");
-        assert_eq!(admin_base("[::]:9000".parse().unwrap(), "https://id.example.com"), "http://[::1]:9000");
-    }
-
-    #[test]
-    fn a_base_loses_its_slash_and_must_be_a_url() {
-        assert_eq!(base("http://127.0.0.1:8420/").unwrap(), "http://127.0.0.1:8420");
-        assert!(base("127.0.0.1:8420").is_err() && base("ftp://a").is_err());
     }
 }
