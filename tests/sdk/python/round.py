@@ -57,6 +57,8 @@ assert metadata.issuer == ISSUER
 assert metadata.token_endpoint == f"{ISSUER}/oauth2/token"
 assert "refresh_token" in metadata.grant_types_supported
 assert metadata.userinfo_endpoint == f"{ISSUER}/oauth2/userinfo"
+assert metadata.authorization_endpoint == f"{ISSUER}/oauth2/authorize"
+assert discovery.openid_configuration() == metadata
 
 answer = discovery.jwks_with_http_info()
 assert {key.alg for key in answer.data.keys} == {"ES256", "RS256"}

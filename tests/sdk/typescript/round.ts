@@ -63,6 +63,8 @@ assert.equal(metadata.issuer, issuer);
 assert.equal(metadata.tokenEndpoint, `${issuer}/oauth2/token`);
 assert.ok(metadata.grantTypesSupported.includes("refresh_token"));
 assert.equal(metadata.userinfoEndpoint, `${issuer}/oauth2/userinfo`);
+assert.equal(metadata.authorizationEndpoint, `${issuer}/oauth2/authorize`);
+assert.deepEqual(await discovery.openidConfiguration(), metadata);
 
 const answer = await discovery.jwksRaw({});
 const { keys } = await answer.value();
