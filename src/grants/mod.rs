@@ -191,6 +191,6 @@ mod tests {
         assert_eq!(known_grant("").unwrap_err().code, Code::InvalidRequest);
         let unknown = known_grant(&format!("implicit\n{}", "x".repeat(1000))).unwrap_err();
         assert_eq!(unknown.code, Code::UnsupportedGrantType);
-        assert!(unknown.description.len() < 200 && !unknown.description.contains('\n'), "{}", unknown.description);
+        assert!(unknown.description.len() < 250 && !unknown.description.contains('\n'), "{}", unknown.description);
     }
 }
