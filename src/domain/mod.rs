@@ -17,6 +17,7 @@ pub mod ids;
 pub mod json;
 pub mod key;
 pub mod legacy;
+pub mod logout;
 pub mod meter;
 pub mod newcomers;
 pub mod oidc_claims;

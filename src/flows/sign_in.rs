@@ -14,10 +14,10 @@ use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::{ClientId, SignInId};
 use crate::domain::origin::Origin;
 use crate::domain::secret::{Secret32, SecretText};
-use crate::domain::sign_in::{Browser, SignIn};
+use crate::domain::sign_in::{Browser, SignIn, SignInEnd};
 use crate::domain::sources::random;
 use crate::domain::user::User;
-use crate::storage::{BeginOutcome, BeginSignIn, RenewSignIn, RenewSignInOutcome};
+use crate::storage::{BeginOutcome, BeginSignIn, EndOutcome, EndSignIn, RenewSignIn, RenewSignInOutcome};
 
 /// A browser at one of the pages.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Visitor {
         Browser::new(&self.user_agent, self.origin.address().to_string())
     }
 
-    fn secret_hash(&self) -> Option<[u8; 32]> {
+    pub(super) fn secret_hash(&self) -> Option<[u8; 32]> {
         self.secret.as_ref().map(Secret32::sha256)
     }
 
@@ -110,6 +110,51 @@ pub async fn enter(
         None => entering.begin(before.filter(|before| before.sub != user.sub).map(|before| before.id)).await?,
     };
     Ok(Entered { sign_in, secret })
+}
+
+/// Gives the browser of a user who has just proved the password another secret, and lets its limits begin anew. `None` where
+/// the sign-in has just ended, or another tab was faster.
+///
+/// # Errors
+/// `invalid_grant`: the user was changed in between. The database does not answer.
+pub(super) async fn renew(
+    ctx: &Context,
+    visitor: &Visitor,
+    LoggedIn { user, known_address }: &LoggedIn,
+    before: &SignIn,
+) -> Result<Option<Entered>, OAuthError> {
+    let secret = Secret32::new(random(&*ctx.entropy));
+    let known_address = *known_address;
+    let entering = Entering { ctx, visitor, user, known_address, secret: &secret, client_id: None };
+    Ok(entering.renew(before).await?.map(|sign_in| Entered { sign_in, secret }))
+}
+
+/// A user signs out: of this sign-in or another of their own, and of the sessions that do not outlive it. `client_id` is
+/// the client that asked for it, where one did.
+///
+/// # Errors
+/// The database does not answer.
+pub(super) async fn end(
+    ctx: &Context,
+    visitor: &Visitor,
+    user: &SignIn,
+    id: SignInId,
+    client_id: Option<&ClientId>,
+) -> Result<EndOutcome, OAuthError> {
+    let reason = SignInEnd::LoggedOut;
+    let detail = json!({ "sign_in": id, "reason": reason.as_str() });
+    let mut audit = ctx.audit(AuditType::SignInEnded, visitor.actor(user)).about_user(&user.sub).detail(detail);
+    audit.client_id = client_id.cloned();
+    let end = EndSignIn {
+        id,
+        of_user: Some(user.sub.clone()),
+        reason,
+        end_sessions: true,
+        now: ctx.now(),
+        horizon: ctx.horizon(),
+        audit,
+    };
+    Ok(ctx.store.end_sign_in(end).await?.outcome)
 }
 
 /// What both ways in have in common.

@@ -14,6 +14,7 @@ mod support;
 #[expect(dead_code, reason = "the unit tests of `outbound` need more of it")]
 mod site;
 
+mod account;
 mod admin;
 mod assertions;
 mod authorize;
@@ -27,6 +28,7 @@ mod introspection;
 mod jwks_uri;
 mod keys;
 mod legacy;
+mod logout;
 mod logs;
 mod moving;
 mod pages;

@@ -1,10 +1,10 @@
-//! `/login`: the page that takes a username and a password.
+//! `/login`: the page that takes a username and a password, for a client's request or for the user's own account.
 
 use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
 
 use super::authorize::unanswerable;
-use super::{Browser, CSRF, LOGIN, TICKET, fields};
+use super::{ACCOUNT, Browser, CSRF, LOGIN, TICKET, fields};
 use crate::app::App;
 use crate::domain::authorization::AuthorizationRequest;
 use crate::domain::client::Client;
@@ -20,56 +20,74 @@ use crate::tokens::ticket::Purpose;
 /// In an address: whoever is signed in wants to be somebody else.
 pub(super) const ANOTHER: &str = "another";
 
+/// What somebody signs in for.
+enum Goal {
+    Request(Box<AuthorizationRequest>),
+    /// No client has sent them.
+    Account,
+}
+
 pub(super) async fn serve(browser: &Browser<'_>, mut request: Request) -> poem::Result<Response> {
     let mut fields = fields(&mut request).await?;
-    let ticket = fields.require(TICKET).map_err(refusal)?;
-    let asked = browser.carried(ticket.expose())?;
+    let ticket = fields.take_text(TICKET);
+    let goal = match &ticket {
+        Some(ticket) => Goal::Request(browser.carried(ticket)?),
+        None => Goal::Account,
+    };
     if *request.method() == Method::POST {
         let csrf = fields.take_text(CSRF).unwrap_or_default();
         let username = fields.take_text("username").unwrap_or_default();
         let password = fields.take("password").unwrap_or_default();
         let typed = Typed { username, password };
-        if browser.gave(&csrf, Purpose::SignIn, ticket.expose()) {
-            return enter(browser, asked, typed).await;
+        if browser.gave(&csrf, Purpose::SignIn, ticket.as_deref().unwrap_or_default()) {
+            return enter(browser, goal, typed).await;
         }
         // The browser has lost its cookies, or another site has sent the form: whoever it is may type again.
-        return refused(browser, &asked, "", SignInNotice::Stale).await;
+        return refused(browser, &goal, "", SignInNotice::Stale).await;
     }
     let wants_another = fields.take_text(ANOTHER).is_some();
     let visitor = if wants_another { &browser.visitor.nobody() } else { &browser.visitor };
-    match authorize::go_on(&browser.app.context, visitor, asked).await.map_err(refusal)? {
-        Turn::SignIn { request, client } => {
-            let hint = request.login_hint.clone().unwrap_or_default();
-            let again =
-                !wants_another && sign_in::current(&browser.app.context, visitor).await.map_err(refusal)?.is_some();
-            show(browser, &request, &client, &hint, again.then_some(SignInNotice::Again))
-        }
-        turn => browser.turn(turn),
+    let is_signed_in = sign_in::current(&browser.app.context, visitor).await.map_err(refusal)?.is_some();
+    match goal {
+        Goal::Account if is_signed_in => Ok(browser.to(ACCOUNT, &[])),
+        Goal::Account => show(browser, &Goal::Account, None, "", None),
+        Goal::Request(asked) => match authorize::go_on(&browser.app.context, visitor, asked).await.map_err(refusal)? {
+            Turn::SignIn { request, client } => {
+                let hint = request.login_hint.clone().unwrap_or_default();
+                let again = is_signed_in.then_some(SignInNotice::Again);
+                show(browser, &Goal::Request(request), Some(&client), &hint, again)
+            }
+            turn => browser.turn(turn),
+        },
     }
 }
 
-async fn enter(browser: &Browser<'_>, request: Box<AuthorizationRequest>, typed: Typed) -> poem::Result<Response> {
+async fn enter(browser: &Browser<'_>, goal: Goal, typed: Typed) -> poem::Result<Response> {
     let App { context, credentials, .. } = browser.app;
-    let client_id = request.client_id.clone();
-    let entered = match sign_in::enter(context, credentials, &browser.visitor, &typed, Some(&client_id)).await {
+    let client_id = match &goal {
+        Goal::Request(request) => Some(request.client_id.clone()),
+        Goal::Account => None,
+    };
+    let entered = match sign_in::enter(context, credentials, &browser.visitor, &typed, client_id.as_ref()).await {
         Ok(entered) => entered,
         Err(error) => {
-            return refused(browser, &request, &typed.username, notice(error)?).await;
+            return refused(browser, &goal, &typed.username, notice(error)?).await;
         }
     };
-    let visitor = Visitor { secret: Some(entered.secret.clone()), ..browser.visitor.clone() };
-    let turn = authorize::go_on(context, &visitor, request).await.map_err(refusal)?;
-    Ok(browser.entered(browser.turn(turn)?, &entered))
+    let next = match goal {
+        Goal::Account => browser.to(ACCOUNT, &[]),
+        Goal::Request(request) => {
+            let visitor = Visitor { secret: Some(entered.secret.clone()), ..browser.visitor.clone() };
+            browser.turn(authorize::go_on(context, &visitor, request).await.map_err(refusal)?)?
+        }
+    };
+    Ok(browser.entered(next, &entered))
 }
 
-async fn refused(
-    browser: &Browser<'_>,
-    request: &AuthorizationRequest,
-    username: &str,
-    notice: SignInNotice,
-) -> poem::Result<Response> {
+async fn refused(browser: &Browser<'_>, goal: &Goal, username: &str, notice: SignInNotice) -> poem::Result<Response> {
+    let Goal::Request(request) = goal else { return show(browser, goal, None, username, Some(notice)) };
     match authorize::addressee(&browser.app.context, request).await.map_err(refusal)? {
-        Ok(client) => show(browser, request, &client, username, Some(notice)),
+        Ok(client) => show(browser, goal, Some(&client), username, Some(notice)),
         Err(fault) => Err(unanswerable(fault)),
     }
 }
@@ -87,22 +105,28 @@ fn notice(error: OAuthError) -> poem::Result<SignInNotice> {
 
 fn show(
     browser: &Browser<'_>,
-    request: &AuthorizationRequest,
-    client: &Client,
+    goal: &Goal,
+    client: Option<&Client>,
     username: &str,
     notice: Option<SignInNotice>,
 ) -> poem::Result<Response> {
-    let ticket = browser.ticket(request)?;
-    let targets: Vec<FormTarget> = FormTarget::of(&request.redirect_uri).into_iter().collect();
-    browser.form(status_of(notice), (Purpose::SignIn, &ticket), |csrf| {
-        let hidden = [(TICKET, ticket.as_str()), (CSRF, csrf)];
+    let (ticket, ui_locales, target) = match goal {
+        Goal::Account => (None, None, None),
+        Goal::Request(request) => {
+            (Some(browser.ticket(request)?), request.ui_locales.as_deref(), FormTarget::of(&request.redirect_uri))
+        }
+    };
+    let ticket = ticket.as_deref();
+    browser.form(status_of(notice), (Purpose::SignIn, ticket.unwrap_or_default()), |csrf| {
+        let carried = ticket.map(|ticket| (TICKET, ticket));
+        let hidden: Vec<(&str, &str)> = carried.into_iter().chain([(CSRF, csrf)]).collect();
         let page = SignInPage {
-            shell: browser.shell(request.ui_locales.as_deref()),
+            shell: browser.shell(ui_locales),
             form: Form { path: LOGIN, hidden: &hidden },
-            client: Some(Name(client.shown_name())),
+            client: client.map(|client| Name(client.shown_name())),
             username,
             notice,
-            form_targets: &targets,
+            form_targets: target.as_slice(),
         };
         page.rendered().map_err(refusal)
     })

@@ -1,13 +1,15 @@
-//! What a browser is shown on its way to a code: the authorization endpoint and its pages (RFC 6749 section 3.1, OpenID
-//! Connect Core section 3.1.2).
+//! What a browser is shown on its way to a code and back out: the authorization endpoint and its pages (RFC 6749 section
+//! 3.1, OpenID Connect Core section 3.1.2), the logout endpoint (RP-Initiated Logout 1.0), and the user's own account.
 //!
 //! Every handler reads what the browser brings, asks the use case what comes next, and shows it. A started request goes
 //! from page to page as a ticket, in addresses and forms. A form counts only from the browser that was given it: it
 //! carries a token made of the visit, a cookie that no other site can read or set.
 
+mod account;
 mod authorize;
 mod consent;
 mod login;
+mod logout;
 
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::http::{Method, StatusCode, header};
 use poem::{Endpoint, EndpointExt as _, FromRequest as _, Request, Response, Route};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use self::authorize::answered;
 use super::error::{page_refusal, refusal};
@@ -29,6 +33,7 @@ use crate::domain::error::{Code, OAuthError};
 use crate::domain::origin::Origin;
 use crate::domain::secret::Secret32;
 use crate::domain::sources::random;
+use crate::domain::time::Timestamp;
 use crate::flows::authorize::{LONGEST, Turn};
 use crate::flows::sign_in::{Entered, Visitor};
 use crate::tokens::ticket::{Purpose, TicketFault};
@@ -36,23 +41,31 @@ use crate::tokens::ticket::{Purpose, TicketFault};
 const AUTHORIZE: &str = "/oauth2/authorize";
 const LOGIN: &str = "/login";
 const CONSENT: &str = "/consent";
+const LOGOUT: &str = "/oauth2/logout";
+const LOGGED_OUT: &str = "/logged-out";
+const ACCOUNT: &str = "/account";
 
 /// The fields that forms carry unseen.
 const TICKET: &str = "ticket";
 const CSRF: &str = "csrf";
 
+const BOTH: &[Method] = &[Method::GET, Method::POST];
+
 /// Adds the pages to a listener.
 pub fn mount(mut route: Route, table: &mut RouteTable, app: &Arc<App>, pages: &Arc<Pages>) -> Route {
     let prefix = &pages.prefix;
-    let mut add = |path: &str, endpoint: poem::endpoint::BoxEndpoint<'static>| {
+    let mut add = |path: &str, methods: &'static [Method], handler: Handler| {
         let path = format!("{prefix}{path}");
-        table.add_page(&path, &[Method::GET, Method::POST]);
-        route = std::mem::take(&mut route).at(path, endpoint);
+        table.add_page(&path, methods);
+        let served = Served { app: Arc::clone(app), pages: Arc::clone(pages), methods, handler };
+        route = std::mem::take(&mut route).at(path, served.boxed());
     };
-    let with = |handler: Handler| Served { app: Arc::clone(app), pages: Arc::clone(pages), handler }.boxed();
-    add(AUTHORIZE, with(|browser, request| Box::pin(authorize::serve(browser, request))));
-    add(LOGIN, with(|browser, request| Box::pin(login::serve(browser, request))));
-    add(CONSENT, with(|browser, request| Box::pin(consent::serve(browser, request))));
+    add(AUTHORIZE, BOTH, |browser, request| Box::pin(authorize::serve(browser, request)));
+    add(LOGIN, BOTH, |browser, request| Box::pin(login::serve(browser, request)));
+    add(CONSENT, BOTH, |browser, request| Box::pin(consent::serve(browser, request)));
+    add(LOGOUT, BOTH, |browser, request| Box::pin(logout::serve(browser, request)));
+    add(LOGGED_OUT, &[Method::GET], |browser, request| Box::pin(logout::signed_out(browser, request)));
+    add(ACCOUNT, BOTH, |browser, request| Box::pin(account::serve(browser, request)));
     route
 }
 
@@ -63,6 +76,7 @@ type Handler = for<'a> fn(&'a Browser<'a>, Request) -> Answer<'a>;
 struct Served {
     app: Arc<App>,
     pages: Arc<Pages>,
+    methods: &'static [Method],
     handler: Handler,
 }
 
@@ -72,9 +86,10 @@ impl Endpoint for Served {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let browser = Browser::of(&self.app, &self.pages, &request).await?;
         // A page may be asked for without its body; the framework takes that away.
-        match *request.method() {
-            Method::GET | Method::HEAD | Method::POST => (self.handler)(&browser, request).await,
-            _ => Err(poem::error::MethodNotAllowedError.into()),
+        if *request.method() == Method::HEAD || self.methods.contains(request.method()) {
+            (self.handler)(&browser, request).await
+        } else {
+            Err(poem::error::MethodNotAllowedError.into())
         }
     }
 }
@@ -142,15 +157,22 @@ impl<'a> Browser<'a> {
 
     /// The text of a ticket that carries the request on.
     fn ticket(&self, request: &AuthorizationRequest) -> poem::Result<String> {
-        let ends_at = request.started_at.plus(LONGEST);
-        let ticket = self.app.context.tickets.issue(Purpose::Authorization, request, ends_at);
+        self.ticket_for(Purpose::Authorization, request, request.started_at.plus(LONGEST))
+    }
+
+    fn ticket_for<T: Serialize>(&self, purpose: Purpose, payload: &T, ends_at: Timestamp) -> poem::Result<String> {
+        let ticket = self.app.context.tickets.issue(purpose, payload, ends_at);
         ticket.map_err(|error| refusal(OAuthError::internal(error)))
     }
 
     /// The request that a ticket carries.
     fn carried(&self, ticket: &str) -> poem::Result<Box<AuthorizationRequest>> {
+        self.carried_for(Purpose::Authorization, ticket).map(Box::new)
+    }
+
+    fn carried_for<T: DeserializeOwned>(&self, purpose: Purpose, ticket: &str) -> poem::Result<T> {
         let ctx = &self.app.context;
-        ctx.tickets.read(Purpose::Authorization, ticket, ctx.now()).map(Box::new).map_err(|fault| {
+        ctx.tickets.read(purpose, ticket, ctx.now()).map_err(|fault| {
             let error = OAuthError::new(Code::InvalidRequest, format!("the ticket of the request: {fault}"));
             match fault {
                 TicketFault::Expired | TicketFault::Unreadable => page_refusal(ErrorKind::Expired, error),
@@ -179,6 +201,12 @@ impl<'a> Browser<'a> {
         let keep = entered.sign_in.absolute_expires_at.since(self.app.context.now());
         let cookie = self.cookies.set(Cookie::SignIn, &entered.secret, Some(keep));
         response.headers_mut().append(header::SET_COOKIE, cookie);
+        response
+    }
+
+    /// Takes the secret of its sign-in from the browser.
+    fn left(&self, mut response: Response) -> Response {
+        response.headers_mut().append(header::SET_COOKIE, self.cookies.clear(Cookie::SignIn));
         response
     }
 }
