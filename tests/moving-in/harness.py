@@ -257,6 +257,10 @@ class Door:
         """The next answer from there does not arrive."""
         self.lost.append(path)
 
+    def told(self, _path, _headers, _body, answer):
+        """What is told of an answer: a hook for doors that watch, or lie."""
+        return answer
+
     def pass_on(self, request, body):
         path = request.path.split("?")[0]
         to = self.routes[max((prefix for prefix in self.routes if path.startswith(prefix)), key=len)]
@@ -265,6 +269,7 @@ class Door:
             answer = ask(to, request.command, request.path, body, kept)
         except (OSError, http.client.HTTPException):
             return request.send_error(502)
+        answer = self.told(path, request.headers, body, answer)
         if path in self.lost:
             self.lost.remove(path)
             request.close_connection = True
