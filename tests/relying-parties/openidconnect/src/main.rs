@@ -1,4 +1,4 @@
-//! An axum application whose users sign in at Latchkey, with `openidconnect`. It has one visitor, whose tokens it keeps.
+//! An axum application whose users sign in at Latchkey, with `openidconnect`. It keeps the tokens of its one visitor.
 
 use std::env;
 use std::error::Error;
