@@ -4,7 +4,7 @@
 //! of the common libraries. Whatever happens, none of them meets a token whose key it does not know, unless that key
 //! was declared compromised. Mutant planners show that the property can fail.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use latchkey::domain::ids::Kid;
@@ -239,7 +239,7 @@ struct World {
     keys: NamedKeys,
     verifiers: Vec<Verifier>,
     /// When the last token of each key expires, by the server's clock.
-    tokens: HashMap<Kid, u64>,
+    tokens: BTreeMap<Kid, u64>,
     activations: u32,
     dice: Dice,
 }
@@ -257,7 +257,7 @@ impl World {
             second_node_loads_at: 0,
             keys: NamedKeys::default(),
             verifiers: Vec::new(),
-            tokens: HashMap::new(),
+            tokens: BTreeMap::new(),
             activations: 0,
             dice: Dice(scenario.seed),
         };
