@@ -54,6 +54,7 @@ pub enum Turn {
 
 /// The answer to a client (RFC 6749 sections 4.1.2 and 4.1.2.1).
 pub struct Reply {
+    pub client: Arc<Client>,
     pub destination: Destination,
     /// Names and values, in their order.
     pub parameters: Vec<(&'static str, String)>,
@@ -80,10 +81,13 @@ pub async fn begin(ctx: &Context, visitor: &Visitor, parameters: &Parameters) ->
         None => None,
     };
     let known = Known { issuer: &ctx.issuer, hint: hint.as_ref().map(Option::as_ref), now: ctx.now() };
-    match checks::judge(parameters, client.as_deref(), known) {
-        Judged::Good(request) => go_on(ctx, visitor, request).await,
-        Judged::Refused { destination, error } => Ok(Turn::Reply(refusal(ctx, destination, &error))),
-        Judged::Unanswerable(fault) => Ok(Turn::Unanswerable(fault)),
+    match (checks::judge(parameters, client.as_deref(), known), client) {
+        (Judged::Good(request), _) => go_on(ctx, visitor, request).await,
+        (Judged::Refused { destination, error }, Some(client)) => {
+            Ok(Turn::Reply(refusal(ctx, client, destination, &error)))
+        }
+        (Judged::Refused { .. }, None) => Ok(Turn::Unanswerable(Unanswerable::ClientUnknown)),
+        (Judged::Unanswerable(fault), _) => Ok(Turn::Unanswerable(fault)),
     }
 }
 
@@ -110,10 +114,10 @@ pub async fn go_on(ctx: &Context, visitor: &Visitor, request: Box<AuthorizationR
     let consented = consent.as_ref().map(|consent| Consented { scope: &consent.scope, at: consent.granted_at });
     let step = match steps::next(&request, &client, who, consented, ctx.now()) {
         Ok(step) => step,
-        Err(error) => return Ok(Turn::Reply(refusal(ctx, request.destination(), &error))),
+        Err(error) => return Ok(Turn::Reply(refusal(ctx, client, request.destination(), &error))),
     };
     Ok(match (step, signed_in) {
-        (Step::Code, Some((sign_in, user))) => Turn::Reply(code(ctx, &client, *request, sign_in, &user).await?),
+        (Step::Code, Some((sign_in, user))) => Turn::Reply(code(ctx, client, *request, sign_in, &user).await?),
         (Step::Consent, Some((_, user))) => Turn::Consent { request, client, user: Box::new(user) },
         (Step::SignIn | Step::Code | Step::Consent, _) => Turn::SignIn { request, client },
     })
@@ -148,11 +152,12 @@ pub async fn allow(ctx: &Context, visitor: &Visitor, request: Box<AuthorizationR
 /// # Errors
 /// As [`begin`].
 pub async fn deny(ctx: &Context, request: &AuthorizationRequest) -> Result<Turn, OAuthError> {
-    if let Err(fault) = addressee(ctx, request).await? {
-        return Ok(Turn::Unanswerable(fault));
-    }
+    let client = match addressee(ctx, request).await? {
+        Ok(client) => client,
+        Err(fault) => return Ok(Turn::Unanswerable(fault)),
+    };
     let error = OAuthError::new(error::Code::AccessDenied, "the user did not allow it");
-    Ok(Turn::Reply(refusal(ctx, request.destination(), &error)))
+    Ok(Turn::Reply(refusal(ctx, client, request.destination(), &error)))
 }
 
 /// The client of a request that was good once, if it still would be answered.
@@ -186,14 +191,14 @@ async fn hinted(ctx: &Context, client: Option<&Client>, token: &str) -> Result<O
 /// Makes the code.
 async fn code(
     ctx: &Context,
-    client: &Client,
+    client: Arc<Client>,
     request: AuthorizationRequest,
     sign_in: &SignIn,
     user: &User,
 ) -> Result<Reply, OAuthError> {
     let destination = request.destination();
     if let Err(error) = user_holds(&request.scope, &user.admin_scopes) {
-        return Ok(refusal(ctx, destination, &error));
+        return Ok(refusal(ctx, client, destination, &error));
     }
     // Offline access is a refresh token that outlives the sign-in; where there is none, the word means nothing.
     let renews = client.may_use(GrantType::RefreshToken);
@@ -218,20 +223,25 @@ async fn code(
         redeemed: None,
     };
     ctx.store.create_code(secret.sha256(), code).await?;
-    Ok(reply(ctx, destination, vec![("code", URL_SAFE_NO_PAD.encode(secret.expose()))]))
+    Ok(reply(ctx, client, destination, vec![("code", URL_SAFE_NO_PAD.encode(secret.expose()))]))
 }
 
-fn refusal(ctx: &Context, destination: Destination, error: &OAuthError) -> Reply {
+fn refusal(ctx: &Context, client: Arc<Client>, destination: Destination, error: &OAuthError) -> Reply {
     let parameters =
         vec![("error", error.code.as_str().to_owned()), ("error_description", described(&error.description))];
-    reply(ctx, destination, parameters)
+    reply(ctx, client, destination, parameters)
 }
 
 /// Adds what every answer carries: the client's `state`, and whose answer it is, so that none is taken for another server's.
-fn reply(ctx: &Context, destination: Destination, mut parameters: Vec<(&'static str, String)>) -> Reply {
+fn reply(
+    ctx: &Context,
+    client: Arc<Client>,
+    destination: Destination,
+    mut parameters: Vec<(&'static str, String)>,
+) -> Reply {
     parameters.extend(destination.state.clone().map(|state| ("state", state)));
     parameters.push(("iss", ctx.issuer.to_string()));
-    Reply { destination, parameters }
+    Reply { client, destination, parameters }
 }
 
 /// RFC 6749 section 4.1.2.1 allows printable ASCII without quotes and backslashes.

@@ -4,6 +4,10 @@ use latchkey::domain::time::Timestamp;
 use latchkey::http::pages::Pages;
 use latchkey::tokens::ticket::{Purpose, TicketFault};
 
+use serde_json::json;
+
+use crate::authorize::{ALICE, CALLBACK, app, request};
+use crate::support::browser::{Browser, Page};
 use crate::support::{Server, block_on, on_each_database};
 
 impl Server {
@@ -78,5 +82,30 @@ fn a_ticket_is_continued_after_a_restart_and_on_another_node() {
         let stranger = Server::sqlite().await;
         let read = stranger.app.context.tickets.read::<String>(Purpose::Authorization, &ticket, now);
         assert_eq!(read, Err(TicketFault::Forged));
+    });
+}
+
+/// Chromium holds the redirects of a callback against the `form-action` of the page before it, and stands still otherwise.
+#[test]
+fn every_page_before_an_answer_names_where_its_client_may_send_the_browser_on_to() {
+    block_on(async {
+        let server = Server::sqlite().await;
+        let registered = json!({
+            "redirect_uris": [CALLBACK, "https://other.example/cb"], "client_uri": "https://www.app.example/about",
+            "post_logout_redirect_uris": ["https://app.example/", "https://home.example/"],
+        });
+        app(&server, registered).await;
+        let browser = Browser::new(&server);
+        let policy = |page: &Page| page.headers["content-security-policy"].to_str().unwrap().to_owned();
+        let expected = "form-action 'self' https://app.example https://other.example https://home.example \
+                        https://www.app.example;";
+        let login = browser.open(&request(&[("response_mode", "form_post")])).await.is(200);
+        let consent = browser.submit(&login, &ALICE).await.is(200);
+        let answer = browser.submit(&consent, &[("decision", "allow")]).await.is(200);
+        let logout = "/oauth2/logout?client_id=web&post_logout_redirect_uri=https://app.example/";
+        let asked = browser.open(logout).await.is(200);
+        for page in [login, consent, answer, asked] {
+            assert!(policy(&page).contains(expected), "{}", policy(&page));
+        }
     });
 }

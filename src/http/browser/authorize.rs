@@ -6,7 +6,7 @@ use poem::{Request, Response};
 use super::{AUTHORIZE, Browser, see_other, with_query};
 use crate::domain::authorization::checks::Unanswerable;
 use crate::domain::authorization::parameters::{LARGEST_REQUEST, Parameters};
-use crate::domain::client::ResponseMode;
+use crate::domain::client::{Client, ResponseMode};
 use crate::domain::error::{Code, OAuthError};
 use crate::flows::authorize::{self, Reply};
 use crate::http::error::{page_refusal, refusal};
@@ -39,12 +39,12 @@ fn again(browser: &Browser<'_>, pairs: &[(String, String)]) -> poem::Result<Resp
 
 /// Hands an answer to its client.
 pub(super) fn answered(browser: &Browser<'_>, reply: Reply) -> poem::Result<Response> {
-    let Reply { destination, parameters } = reply;
+    let Reply { client, destination, parameters } = reply;
     let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     match destination.response_mode {
         ResponseMode::Query => Ok(see_other(&with_query(&destination.redirect_uri, &parameters))),
         ResponseMode::FormPost => {
-            let targets: Vec<FormTarget> = FormTarget::of(&destination.redirect_uri).into_iter().collect();
+            let targets = form_targets(&destination.redirect_uri, Some(&client));
             let page = FormPostPage {
                 shell: browser.shell(None),
                 redirect_uri: &destination.redirect_uri,
@@ -55,6 +55,15 @@ pub(super) fn answered(browser: &Browser<'_>, reply: Reply) -> poem::Result<Resp
             Ok(page.rendered().map_err(refusal)?.respond(StatusCode::OK))
         }
     }
+}
+
+/// Where a form may lead whose answer sends the browser to this URI of the client. Many clients send it on from there, to
+/// another origin of theirs: to one that they have registered for something else, most likely.
+pub(super) fn form_targets(uri: &str, client: Option<&Client>) -> Vec<FormTarget> {
+    let registered = client.into_iter().flat_map(|client| {
+        client.redirect_uris.iter().chain(&client.post_logout_redirect_uris).chain(&client.client_uri)
+    });
+    FormTarget::along(uri, registered.map(String::as_str))
 }
 
 /// Whom a redirect URI leads to, in few words: its host, or the scheme of an application on the device.

@@ -3,7 +3,7 @@
 use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
 
-use super::authorize::host_of;
+use super::authorize::{form_targets, host_of};
 use super::login::ANOTHER;
 use super::{Browser, CONSENT, CSRF, LOGIN, TICKET, fields, stale, with_query};
 use crate::domain::authorization::AuthorizationRequest;
@@ -16,7 +16,7 @@ use crate::flows::sign_in;
 use crate::http::error::refusal;
 use crate::http::pages::consent::{ALLOW, ConsentPage, DECISION};
 use crate::http::pages::shown::Name;
-use crate::http::pages::{Form, FormTarget, Page as _};
+use crate::http::pages::{Form, Page as _};
 use crate::tokens::ticket::Purpose;
 
 pub(super) async fn serve(browser: &Browser<'_>, mut request: Request) -> poem::Result<Response> {
@@ -58,7 +58,7 @@ fn show(
     sign_in: SignInId,
 ) -> poem::Result<Response> {
     let ticket = browser.ticket(request)?;
-    let targets: Vec<FormTarget> = FormTarget::of(&request.redirect_uri).into_iter().collect();
+    let targets = form_targets(&request.redirect_uri, Some(client));
     let another = with_query(LOGIN, &[(TICKET, &ticket), (ANOTHER, "1")]);
     let asked = request.asked(client);
     browser.form(StatusCode::OK, (Purpose::Consent, &context(sign_in, &ticket)), |csrf| {

@@ -3,7 +3,7 @@
 use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
 
-use super::authorize::unanswerable;
+use super::authorize::{form_targets, unanswerable};
 use super::{ACCOUNT, Browser, CSRF, LOGIN, TICKET, fields};
 use crate::app::App;
 use crate::domain::authorization::AuthorizationRequest;
@@ -14,7 +14,7 @@ use crate::flows::sign_in::{self, Typed, Visitor};
 use crate::http::error::refusal;
 use crate::http::pages::shown::Name;
 use crate::http::pages::sign_in::{SignInNotice, SignInPage};
-use crate::http::pages::{Form, FormTarget, Page as _};
+use crate::http::pages::{Form, Page as _};
 use crate::tokens::ticket::Purpose;
 
 /// In an address: whoever is signed in wants to be somebody else.
@@ -110,10 +110,11 @@ fn show(
     username: &str,
     notice: Option<SignInNotice>,
 ) -> poem::Result<Response> {
-    let (ticket, ui_locales, target) = match goal {
-        Goal::Account => (None, None, None),
+    let (ticket, ui_locales, targets) = match goal {
+        Goal::Account => (None, None, Vec::new()),
         Goal::Request(request) => {
-            (Some(browser.ticket(request)?), request.ui_locales.as_deref(), FormTarget::of(&request.redirect_uri))
+            let targets = form_targets(&request.redirect_uri, client);
+            (Some(browser.ticket(request)?), request.ui_locales.as_deref(), targets)
         }
     };
     let ticket = ticket.as_deref();
@@ -126,7 +127,7 @@ fn show(
             client: client.map(|client| Name(client.shown_name())),
             username,
             notice,
-            form_targets: target.as_slice(),
+            form_targets: &targets,
         };
         page.rendered().map_err(refusal)
     })

@@ -3,6 +3,7 @@
 use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
 
+use super::authorize::form_targets;
 use super::{ACCOUNT, Browser, CSRF, LOGGED_OUT, LOGOUT, TICKET, fields, see_other, stale, with_query};
 use crate::domain::authorization::parameters::{LARGEST_REQUEST, Parameters};
 use crate::domain::error::{Code, OAuthError};
@@ -15,7 +16,7 @@ use crate::http::form::pairs;
 use crate::http::pages::error::ErrorKind;
 use crate::http::pages::logout::{ConfirmLogoutPage, DECISION, LOG_OUT, SignedOutPage};
 use crate::http::pages::shown::Name;
-use crate::http::pages::{Form, FormTarget, Page as _};
+use crate::http::pages::{Form, Page as _};
 use crate::tokens::ticket::Purpose;
 
 const UI_LOCALES: &str = "ui_locales";
@@ -94,7 +95,7 @@ fn context(sign_in: SignInId, ticket: &str) -> String {
 fn ask(browser: &Browser<'_>, question: &Question) -> poem::Result<Response> {
     let Question { request, client, user, sign_in } = question;
     let ticket = browser.ticket_for(Purpose::Logout, request, browser.app.context.now().plus(LONGEST))?;
-    let targets: Vec<FormTarget> = request.redirect_uri.as_deref().and_then(FormTarget::of).into_iter().collect();
+    let targets = request.redirect_uri.as_deref().map(|uri| form_targets(uri, client.as_deref())).unwrap_or_default();
     browser.form(StatusCode::OK, (Purpose::Logout, &context(sign_in.id, &ticket)), |csrf| {
         let hidden = [(TICKET, ticket.as_str()), (CSRF, csrf)];
         let page = ConfirmLogoutPage {

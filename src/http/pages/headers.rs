@@ -8,12 +8,29 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, header};
 /// Where a form may lead beside this service, as a source of `form-action`: the origin of a redirect URI, or its scheme
 /// where it has no origin.
 ///
-/// Chromium and WebKit hold the whole chain of redirects after a form against `form-action`, so the pages before a code
-/// name where the browser will be sent: the redirect URI's origin, and whatever the client redirects to from there.
+/// Chromium and WebKit hold the whole chain of redirects after a form against `form-action`, also those of the client. The
+/// pages before an answer name where the browser will be sent: the redirect URI, and where the client sends it on to, as
+/// far as that is known. Anywhere else the browser stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormTarget(String);
 
+/// How many a policy names at most, so that proxies take the header.
+const MOST_TARGETS: usize = 16;
+
 impl FormTarget {
+    /// Of where the browser is sent, and of where it may be sent on to from there. What would open the page to every
+    /// origin is only taken from the former.
+    pub fn along<'a>(uri: &str, onward: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
+        let mut targets: Vec<Self> = Self::of(uri).into_iter().collect();
+        for target in onward.into_iter().filter_map(Self::of) {
+            let is_wide = matches!(target.as_str(), "http:" | "https:");
+            if !is_wide && !targets.contains(&target) && targets.len() < MOST_TARGETS {
+                targets.push(target);
+            }
+        }
+        targets
+    }
+
     /// Of a URI that was validated. `None` of a text that is none, which then leads nowhere.
     pub fn of(uri: &str) -> Option<Self> {
         let (scheme, rest) = uri.split_once(':')?;
@@ -115,6 +132,23 @@ mod tests {
         for (uri, target) in table {
             assert_eq!(FormTarget::of(uri).as_ref().map(FormTarget::as_str), target, "{uri}");
         }
+    }
+
+    #[test]
+    fn the_way_on_is_named_once_and_never_opens_a_page_to_all() {
+        let named = |uri, onward: &[&str]| {
+            let targets = FormTarget::along(uri, onward.iter().copied());
+            targets.iter().map(|target| target.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        let onward =
+            ["https://app.example/b", "https://www.app.example/", "http://[::1]/cb", "com.example.app:/cb", "x y"];
+        let all = ["https://app.example", "https://www.app.example", "com.example.app:"];
+        assert_eq!(named("https://app.example/a", &onward), all);
+        assert_eq!(named("http://[::1]:4711/cb", &[]), ["http:"]);
+        let many: Vec<String> = (0..100).map(|n| format!("https://{n}.app.example/")).collect();
+        let targets = FormTarget::along("https://app.example/", many.iter().map(String::as_str));
+        assert_eq!(targets.len(), MOST_TARGETS);
+        assert_eq!(targets[0].as_str(), "https://app.example");
     }
 
     #[test]
