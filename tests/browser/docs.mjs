@@ -1,14 +1,12 @@
 // Uses /docs as a newcomer does, in a real browser: "Authorize" and "Try it out" for the password grant, for a
 // refresh and, in the admin document, for a key rotation. The page must work offline and under its own
 // Content-Security-Policy, so a request to another origin, a CSP violation or an error in the console fails.
-import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
+import { launch, plain, watch } from "./chromium.mjs";
+import { adminToken, endOfLog, fail, secret, startService } from "./service.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -18,93 +16,27 @@ const { values: args } = parseArgs({
   },
 });
 
-const secret = () => randomBytes(36).toString("base64url");
 const WEB_APP = { id: "web-app", secret: secret() };
 const ALICE = { username: "alice", password: `correct horse ${secret()}` };
-const ADMIN = { id: "latchkey-admin", secret: secret() };
 const PATIENCE = 20_000;
-
-function fail(message) {
-  throw new Error(message);
-}
 
 function step(text) {
   console.log(`    ${text}`);
 }
 
-// --- the service -----------------------------------------------------------------------------------------
-
-async function freePort() {
-  return new Promise((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
-}
-
-async function startService(folder) {
-  const origin = `http://127.0.0.1:${await freePort()}`;
-  const bootstrap = {
-    clients: [
-      {
-        client_id: WEB_APP.id,
-        client_secret: WEB_APP.secret,
-        client_name: "A web application",
-        grant_types: ["password", "refresh_token"],
-        scope: "read write",
-        token_endpoint_auth_method: "client_secret_basic",
-      },
-    ],
-    users: [ALICE],
-  };
-  writeFileSync(join(folder, "bootstrap.json"), JSON.stringify(bootstrap), { mode: 0o600 });
-  const log = openSync(join(folder, "log"), "w");
-  const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("LATCHKEY__")));
-  const child = spawn(resolve(args.binary), ["serve"], {
-    cwd: folder,
-    stdio: ["ignore", log, log],
-    env: {
-      ...environment,
-      LATCHKEY__SERVER__LISTEN: new URL(origin).host,
-      LATCHKEY__DATABASE__URL: `sqlite://${folder}/latchkey.db`,
-      LATCHKEY__KEYS__DIRECTORY: join(folder, "keys"),
-      LATCHKEY__BOOTSTRAP__ADMIN_SECRET: ADMIN.secret,
-      LATCHKEY__BOOTSTRAP__FILE: join(folder, "bootstrap.json"),
+const BOOTSTRAP = {
+  clients: [
+    {
+      client_id: WEB_APP.id,
+      client_secret: WEB_APP.secret,
+      client_name: "A web application",
+      grant_types: ["password", "refresh_token"],
+      scope: "read write",
+      token_endpoint_auth_method: "client_secret_basic",
     },
-  });
-  const ended = new Promise((done) => {
-    child.once("exit", (code) => done(code));
-    child.once("error", (error) => done(error.message));
-  });
-  const stop = async () => {
-    if (child.exitCode === null) child.kill("SIGTERM");
-    const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE);
-    await ended;
-    clearTimeout(timer);
-  };
-  let early = null;
-  ended.then((code) => (early = code));
-  for (const until = Date.now() + 60_000; ; await new Promise((go) => setTimeout(go, 100))) {
-    if (early !== null) fail(`latchkey ended (${early}) before it was ready`);
-    const ready = await fetch(`${origin}/health/ready`).catch(() => null);
-    if (ready?.status === 200) return { origin, stop };
-    if (Date.now() > until) {
-      await stop();
-      fail("latchkey was not ready within a minute");
-    }
-  }
-}
-
-async function adminToken(origin) {
-  const answer = await fetch(`${origin}/oauth2/token`, {
-    method: "POST",
-    headers: { Authorization: `Basic ${Buffer.from(`${ADMIN.id}:${ADMIN.secret}`).toString("base64")}` },
-    body: new URLSearchParams({ grant_type: "client_credentials", scope: "admin" }),
-  });
-  if (answer.status !== 200) fail(`no admin token: ${answer.status} ${await answer.text()}`);
-  return (await answer.json()).access_token;
-}
+  ],
+  users: [ALICE],
+};
 
 // --- the page --------------------------------------------------------------------------------------------
 
@@ -260,20 +192,6 @@ function checkPolicy(response) {
   }
 }
 
-function watch(page, origin, faults) {
-  page.on("request", (request) => {
-    const url = new URL(request.url());
-    if (!["data:", "blob:"].includes(url.protocol) && url.origin !== origin) faults.push(`a request left: ${url}`);
-  });
-  page.on("console", (message) => {
-    if (message.type() === "error") faults.push(`console: ${message.text()} (${message.location().url})`);
-  });
-  page.on("pageerror", (error) => faults.push(`uncaught in the page: ${error.message}`));
-}
-
-// Errors are for a log: without the colours that playwright gives them.
-const plain = (error) => error.message.replaceAll(/\x1b\[\d+m/g, "");
-
 let shots = 0;
 function shot(name) {
   shots += 1;
@@ -287,7 +205,8 @@ function expectTokens(answer, what) {
   return tokens;
 }
 
-async function walk(origin, page) {
+async function walk(service, page) {
+  const { origin } = service;
   const response = await page.goto(`${origin}/docs`, { waitUntil: "load" });
   if (response.status() !== 200) fail(`GET /docs: ${response.status()}`);
   checkPolicy(response);
@@ -310,7 +229,7 @@ async function walk(origin, page) {
 
   await openAdminDocument(page, origin);
   await page.screenshot({ path: shot("admin"), fullPage: true });
-  await authorize(page, { bearer: await adminToken(origin) });
+  await authorize(page, { bearer: await adminToken(service) });
   const published = async () => (await (await fetch(`${origin}/.well-known/jwks.json`)).json()).keys.map((key) => key.kid);
   const before = await published();
   const rotated = await tryOut(page, {
@@ -330,26 +249,13 @@ mkdirSync(args.screenshots, { recursive: true });
 const faults = [];
 let service, browser;
 try {
-  service = await startService(folder);
-  browser = await chromium.launch({
-    executablePath: args.chromium,
-    // Root has no sandbox here, and a test asks nobody for updates.
-    args: [
-      ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-      ...["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
-    ],
-  });
+  service = await startService({ binary: args.binary, folder, bootstrap: BOOTSTRAP });
+  browser = await launch(args.chromium);
   const page = await (await browser.newContext({ viewport: { width: 1280, height: 1000 } })).newPage();
   page.setDefaultTimeout(PATIENCE);
-  watch(page, service.origin, faults);
-  await page.exposeFunction("reportViolation", (text) => faults.push(`CSP violation: ${text}`));
-  await page.addInitScript(() =>
-    document.addEventListener("securitypolicyviolation", (event) =>
-      window.reportViolation(`${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`),
-    ),
-  );
+  await watch(page, { origins: [service.origin], faults });
   try {
-    await walk(service.origin, page);
+    await walk(service, page);
   } catch (error) {
     await page.screenshot({ path: shot("failed"), fullPage: true }).catch(() => {});
     throw error;
@@ -361,8 +267,7 @@ try {
   await service?.stop();
 }
 if (faults.length) {
-  const log = readFileSync(join(folder, "log"), { encoding: "utf8", flag: "a+" });
-  console.log(`--- the end of latchkey's log\n${log.split("\n").slice(-20).join("\n")}`);
+  console.log(endOfLog(folder));
   for (const fault of new Set(faults)) console.log(`FAULT: ${fault}`);
   console.log(`screenshots: ${args.screenshots}`);
 }
