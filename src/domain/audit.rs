@@ -30,6 +30,10 @@ pub enum AuditType {
     CodeReplayed,
     ConsentGranted,
     ConsentRevoked,
+    /// A client has heard of the end of a session.
+    LogoutDelivered,
+    /// It has not, and nobody tries any longer.
+    LogoutUndeliverable,
     KeyCreated,
     KeyActivated,
     KeyRetiring,
@@ -55,7 +59,7 @@ pub enum AuditType {
 }
 
 impl AuditType {
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -79,6 +83,8 @@ impl AuditType {
         Self::CodeReplayed,
         Self::ConsentGranted,
         Self::ConsentRevoked,
+        Self::LogoutDelivered,
+        Self::LogoutUndeliverable,
         Self::KeyCreated,
         Self::KeyActivated,
         Self::KeyRetiring,
@@ -128,6 +134,8 @@ impl AuditType {
             Self::CodeReplayed => "code_replayed",
             Self::ConsentGranted => "consent_granted",
             Self::ConsentRevoked => "consent_revoked",
+            Self::LogoutDelivered => "logout_delivered",
+            Self::LogoutUndeliverable => "logout_undeliverable",
             Self::KeyCreated => "key_created",
             Self::KeyActivated => "key_activated",
             Self::KeyRetiring => "key_retiring",

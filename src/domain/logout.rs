@@ -1,14 +1,18 @@
-//! Requests to log out (OpenID Connect RP-Initiated Logout 1.0 section 2): what one asks for once it has been judged.
+//! Requests to log out (OpenID Connect RP-Initiated Logout 1.0 section 2): what one asks for once it has been judged. And how
+//! long a client is told of a logout that does not listen (Back-Channel Logout 1.0).
 //!
 //! A browser is sent on to what its client has registered, character by character, and nowhere else. What fails to
 //! validate is not used (section 4): the user is asked then, and stays here afterwards. Where that can only be a mistake of
 //! the client's developer, it is told instead.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::authorization::parameters::{LARGEST_REQUEST, Parameters};
 use super::client::Client;
-use super::ids::ClientId;
+use super::ids::{ClientId, SessionId, Sub};
+use super::time::Timestamp;
 
 /// What has a meaning here. `logout_hint` has none but that it is no error: whoever is signed in is shown by name.
 const KNOWN: [&str; 6] =
@@ -105,10 +109,37 @@ pub fn is_its_own(client: &Client, uri: &str) -> bool {
     client.post_logout_redirect_uris.iter().any(|registered| registered == uri)
 }
 
+/// A client that is to hear of the end of a session (Back-Channel Logout 1.0), taken for one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogoutDelivery {
+    pub sid: SessionId,
+    pub client_id: ClientId,
+    pub sub: Sub,
+    pub ended_at: Timestamp,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// Between the first attempt and the second; each later wait is three times as long.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+
+const LONGEST_WAIT: Duration = Duration::from_secs(20 * 60);
+
+/// How long after the end of its session a client is tried at all.
+pub const KEEP_TRYING: Duration = Duration::from_secs(60 * 60);
+
+impl LogoutDelivery {
+    /// When to try again after this attempt has failed; `None` gives up.
+    pub fn next_attempt(&self, now: Timestamp) -> Option<Timestamp> {
+        let factor = 3_u32.saturating_pow(self.attempt.saturating_sub(1));
+        let at = now.plus(FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT));
+        (at <= self.ended_at.plus(KEEP_TRYING)).then_some(at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::time::Timestamp;
 
     const OUT: &str = "https://app.example/out";
 
@@ -183,5 +214,24 @@ mod tests {
             let kept = judge(&asked, Hinted::Good(&audience), client).unwrap();
             assert_eq!(kept, LogoutRequest::default());
         }
+    }
+
+    #[test]
+    fn a_client_that_does_not_listen_is_told_for_an_hour() {
+        let ended_at = Timestamp::from_seconds(1_000);
+        let (sub, client_id) = (Sub::new("usr_1"), ClientId::new("web"));
+        let mut delivery = LogoutDelivery { sid: SessionId::from_bytes([1; 16]), client_id, sub, ended_at, attempt: 1 };
+        let mut waits = vec![0];
+        let mut now = ended_at;
+        while let Some(at) = delivery.next_attempt(now) {
+            waits.push(at.since(ended_at).as_secs());
+            (now, delivery.attempt) = (at, delivery.attempt + 1);
+        }
+        assert_eq!(waits, [0, 5, 20, 65, 200, 605, 1805, 3005]);
+        // However late the first attempt was: it was one.
+        delivery.attempt = 1;
+        assert_eq!(delivery.next_attempt(ended_at.plus(KEEP_TRYING)), None);
+        delivery.attempt = u32::MAX;
+        assert_eq!(delivery.next_attempt(ended_at), Some(ended_at.plus(LONGEST_WAIT)));
     }
 }

@@ -41,6 +41,11 @@ pub enum Count {
     IntrospectionUnvouched,
     TokenRevoked,
     SessionRevoked,
+    /// A client has taken a logout token.
+    LogoutDelivered,
+    /// It has not yet.
+    LogoutRetried,
+    LogoutUndeliverable,
     KeyActivated,
     KeyCompromised,
 }

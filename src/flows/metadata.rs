@@ -20,7 +20,7 @@ pub struct Enabled {
 }
 
 /// What this program serves.
-pub const SERVED: Enabled = Enabled { authorization: true, end_session: true, backchannel_logout: false };
+pub const SERVED: Enabled = Enabled { authorization: true, end_session: true, backchannel_logout: true };
 
 /// The document at `/.well-known/oauth-authorization-server`, and at `/.well-known/openid-configuration` where there is
 /// an authorization endpoint. Every member is one of the IANA registry "OAuth Authorization Server Metadata".

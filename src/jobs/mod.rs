@@ -1,4 +1,5 @@
-//! Work that nobody waits for: following the database, moving keys along, sweeping what has expired.
+//! Work that nobody waits for: following the database, moving keys along, telling clients of logouts, sweeping what has
+//! expired.
 //!
 //! Each job is a step that can be called by itself and a loop that calls it. A job only executes what pure functions
 //! planned; a failed step is logged and tried again at its next turn.
@@ -11,10 +12,13 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::app::App;
+use crate::flows::backchannel;
 use crate::storage::Swept;
 
 /// How often keys are looked at. A plan that is due waits no longer than this.
 const KEY_PACE: Duration = Duration::from_secs(1);
+/// How soon a client hears of a logout.
+const LOGOUT_PACE: Duration = Duration::from_secs(1);
 const SWEEP_PACE: Duration = Duration::from_secs(30);
 /// How often hashes of users are counted. It takes an index and some milliseconds for every hundred thousand.
 const LEARN_PACE: Duration = Duration::from_secs(60);
@@ -28,6 +32,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let pace = app.settings.introspection.revocation_staleness / 2;
     jobs.spawn(repeat(Arc::clone(app), pace, "follow", follow));
     jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
+    jobs.spawn(repeat(Arc::clone(app), LOGOUT_PACE, "logouts", deliver_logouts));
     jobs.spawn(repeat(Arc::clone(app), SWEEP_PACE, "sweep", sweep));
     jobs.spawn(repeat(Arc::clone(app), LEARN_PACE, "learn", learn_users));
     jobs.spawn(repeat(Arc::clone(app), HOUSEKEEPING_PACE, "housekeeping", housekeeping));
@@ -60,6 +65,12 @@ async fn follow(app: Arc<App>) -> anyhow::Result<()> {
 /// Carries out what the key plan says is due.
 pub async fn move_keys(app: Arc<App>) -> anyhow::Result<()> {
     Ok(admin::keys::tick(&app.context).await?)
+}
+
+/// Tells clients of the sessions that have ended, until nothing is due.
+pub async fn deliver_logouts(app: Arc<App>) -> anyhow::Result<()> {
+    while backchannel::deliver(&app.context, &app.outbound).await? > 0 {}
+    Ok(())
 }
 
 /// Removes expired rows, in steps small enough that no request waits for long.

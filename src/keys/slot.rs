@@ -26,6 +26,8 @@ pub enum Typ {
     AccessToken,
     /// An ID token or a signed userinfo answer, for which OpenID Connect names no type of their own.
     Jwt,
+    /// Back-Channel Logout section 2.4.
+    LogoutToken,
 }
 
 impl Typ {
@@ -33,6 +35,7 @@ impl Typ {
         match self {
             Self::AccessToken => "at+jwt",
             Self::Jwt => "JWT",
+            Self::LogoutToken => "logout+jwt",
         }
     }
 }
@@ -50,6 +53,7 @@ pub(super) struct Signer {
     signer: Arc<dyn JwsSigner>,
     access_token_header: Arc<str>,
     jwt_header: Arc<str>,
+    logout_token_header: Arc<str>,
 }
 
 /// A key that signs.
@@ -95,6 +99,7 @@ impl SigningSlot {
         match typ {
             Typ::AccessToken => &self.signer.access_token_header,
             Typ::Jwt => &self.signer.jwt_header,
+            Typ::LogoutToken => &self.signer.logout_token_header,
         }
     }
 
@@ -181,7 +186,12 @@ impl Signer {
             let json = format!(r#"{{"alg":"{alg}","typ":"{}","kid":"{kid}"}}"#, typ.as_str());
             URL_SAFE_NO_PAD.encode(json).into()
         };
-        Ok(Self { signer, access_token_header: header(Typ::AccessToken), jwt_header: header(Typ::Jwt) })
+        Ok(Self {
+            signer,
+            access_token_header: header(Typ::AccessToken),
+            jwt_header: header(Typ::Jwt),
+            logout_token_header: header(Typ::LogoutToken),
+        })
     }
 }
 

@@ -320,6 +320,7 @@ fn replay(
         && held.session.end(request.now, EndReason::CodeReused)
     {
         held.changed = true;
+        effects.untold.push(sid);
         effects.revocations.push(Revocation { what: Revoked::Session(sid), expires_at: request.horizon });
     }
     if code.replayed_at.is_none() {

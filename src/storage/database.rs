@@ -15,8 +15,9 @@ use super::{
     CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, EndSignIn, EndedSignIn, GrantConsent, ImportUsers,
     KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemCode, RedeemCodeOutcome,
     RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession, RenewSignIn,
-    RenewSignInOutcome, Result, RevokeConsent, SessionFilter, SignInFilter, Store, Swept, UserEffects, audit, clients,
-    codes, consents, ending, import, keys, legacy, revocations, sessions, sign_ins, upkeep, users,
+    RenewSignInOutcome, Result, RetryLogout, RevokeConsent, SessionFilter, SignInFilter, Store, Swept, UserEffects,
+    audit, clients, codes, consents, ending, import, keys, legacy, logouts, revocations, sessions, sign_ins, upkeep,
+    users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -24,6 +25,7 @@ use crate::domain::code::Code;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{ClientId, Jti, SessionId, SignInId, Sub};
 use crate::domain::key::KeyTable;
+use crate::domain::logout::LogoutDelivery;
 use crate::domain::newcomers::Verdict;
 use crate::domain::session::{EndReason, Session};
 use crate::domain::sign_in::SignIn;
@@ -232,6 +234,21 @@ impl Store for Database {
 
     async fn consents_of(&self, sub: &Sub) -> Result<Vec<Consent>> {
         Ok(consents::of_user(&self.readers, sub).await?)
+    }
+
+    async fn claim_logouts(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<LogoutDelivery>> {
+        if !logouts::any_due(&self.readers, now).await? {
+            return Ok(Vec::new());
+        }
+        self.writers.alone(move |tx| Box::pin(logouts::claim(tx, now, until, limit))).await
+    }
+
+    async fn settle_logout(&self, delivery: LogoutDelivery, audit: Option<AuditEvent>) -> Result<bool> {
+        self.writers.alone(move |tx| Box::pin(logouts::settle(tx, delivery, audit))).await
+    }
+
+    async fn retry_logout(&self, delivery: LogoutDelivery, retry: RetryLogout) -> Result<bool> {
+        self.writers.alone(move |tx| Box::pin(logouts::retry(tx, delivery, retry))).await
     }
 
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome> {

@@ -1,12 +1,12 @@
 //! The ending of many sessions at once, and of what ends with them: a user's sign-ins, a client's consents, and the codes
-//! that still wait for their exchange.
+//! that still wait for their exchange. Clients that are to hear of it are noted.
 //!
 //! Rows are locked in one order everywhere: users, sign-ins, consents, codes, sessions, each by their ids.
 
 use super::sql::{DbResult, JsonRows, Sql, Value, args};
 use super::tx::Tx;
 use super::writer::Decision;
-use super::{codes, consents, sign_ins};
+use super::{codes, consents, logouts, sign_ins};
 use crate::domain::ids::{ClientId, SessionId, SignInId, Sub};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::EndReason;
@@ -157,6 +157,10 @@ async fn end_up_to(tx: &mut Tx, owner: &Owner, ending: Ending, limit: u32) -> Db
         Revocation { what, expires_at: ending.horizon }
     };
     tx.revoke(sessions.iter().map(revoked).collect()).await?;
+    // A client that is being deleted is told nothing any more.
+    if !matches!(owner, Owner::Client(_)) {
+        logouts::enqueue(tx, sessions.iter().map(|session| session.id)).await?;
+    }
     let most = others.max(sessions.len() as u64);
     Ok(Round { sessions, most })
 }

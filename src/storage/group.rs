@@ -14,6 +14,7 @@ use super::assertions;
 use super::audit::AuditRows;
 use super::codes::{self, CodeRedemptions, CodeRow, NewCode};
 use super::logins::{self, Addresses, Users};
+use super::logouts;
 use super::redeem::Redemptions;
 use super::sessions::{self, Held, SessionRow};
 use super::sql::{DbError, DbResult, JsonRows, args};
@@ -25,7 +26,7 @@ use super::{
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
 use crate::domain::revocation::{Revocation, Revoked};
-use crate::domain::session::{ChainKeys, Notice, Outcome, Refusal, Session, present, renew};
+use crate::domain::session::{ChainKeys, EndReason, Notice, Outcome, Refusal, Session, present, renew};
 use crate::domain::time::Timestamp;
 
 /// One access token to make inactive.
@@ -102,6 +103,8 @@ impl GroupJob {
 pub(super) struct Effects {
     pub audit: AuditRows,
     pub revocations: Vec<Revocation>,
+    /// Sessions that ended without a word of their clients, which are to hear of it.
+    pub untold: Vec<SessionId>,
 }
 
 /// Carries out a batch within its transaction, and notes every job's outcome, to be answered after the commit.
@@ -272,7 +275,8 @@ async fn step_sessions(
             _ => {}
         }
     }
-    write_back(tx, &held).await
+    write_back(tx, &held).await?;
+    logouts::enqueue(tx, effects.untold.drain(..)).await
 }
 
 /// Writes every new row, and every changed one once, or fails if one is not as it was read.
@@ -324,6 +328,7 @@ fn refresh(
         Outcome::Replayed { presented, current } => {
             let detail = json!({ "presented": presented, "current": current });
             note(AuditType::RefreshReused, &held.session, detail)?;
+            effects.untold.push(held.session.id);
             effects
                 .revocations
                 .push(Revocation { what: Revoked::Session(held.session.id), expires_at: request.horizon });
@@ -423,6 +428,9 @@ fn end(request: &EndSession, held: Option<&mut Held>, effects: &mut Effects) -> 
         return Ok(EndOutcome::EndedBefore);
     }
     held.changed = true;
+    if request.reason != EndReason::RevokedByClient {
+        effects.untold.push(request.id);
+    }
     effects.revocations.push(Revocation { what: Revoked::Session(request.id), expires_at: request.horizon });
     effects.audit.push(&request.audit)?;
     Ok(EndOutcome::Ended)

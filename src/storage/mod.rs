@@ -6,8 +6,8 @@
 //!
 //! How it is done: [`open()`] starts the writers, which commit what waits in their queues together, and the readers.
 //! `group` is what the hot operations share a transaction in, `ending` what ends many sessions at once; `sessions`,
-//! `sign_ins`, `codes`, `consents`, `users`, `clients`, `keys`, `revocations`, `audit` and `upkeep` own a table each, or
-//! two; `sql` is the thin layer beneath, over both databases.
+//! `sign_ins`, `codes`, `consents`, `logouts`, `users`, `clients`, `keys`, `revocations`, `audit` and `upkeep` own a table
+//! each, or two; `sql` is the thin layer beneath, over both databases.
 
 mod assertions;
 mod audit;
@@ -25,6 +25,7 @@ mod keys;
 mod legacy;
 mod lock;
 mod logins;
+mod logouts;
 mod open;
 mod readers;
 mod redeem;
@@ -47,6 +48,7 @@ use crate::domain::code::Code;
 use crate::domain::consent::Consent;
 use crate::domain::ids::{ClientId, Jti, Kid, SessionId, SignInId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
+use crate::domain::logout::LogoutDelivery;
 use crate::domain::newcomers::Verdict;
 use crate::domain::policy::TokenPolicy;
 use crate::domain::revocation::Revocation;
@@ -60,6 +62,7 @@ pub use codes::{RedeemCode, RedeemCodeOutcome};
 pub use consents::{GrantConsent, RevokeConsent};
 pub use inspect::{Inspection, inspect};
 pub use legacy::{LegacyCount, MigrationCounts, UserCount};
+pub use logouts::RetryLogout;
 pub use open::{OpenError, StorageSettings, migrate, open};
 pub use redeem::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken, RedeemedToken};
 pub use sign_ins::{
@@ -423,6 +426,14 @@ pub trait Store: Send + Sync {
     async fn consent(&self, sub: &Sub, client_id: &ClientId) -> Result<Option<Consent>>;
     /// The latest first.
     async fn consents_of(&self, sub: &Sub) -> Result<Vec<Consent>>;
+
+    // Logouts that clients are to hear of; what ends a session for others than its client adds them.
+    /// Takes up to `limit` that are due, so that no other node does until `until`.
+    async fn claim_logouts(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<LogoutDelivery>>;
+    /// Removes one, if no later attempt was begun; answers whether it did.
+    async fn settle_logout(&self, delivery: LogoutDelivery, audit: Option<AuditEvent>) -> Result<bool>;
+    /// Puts one off, if no later attempt was begun; answers whether it did.
+    async fn retry_logout(&self, delivery: LogoutDelivery, retry: RetryLogout) -> Result<bool>;
 
     // Users.
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome>;

@@ -77,6 +77,7 @@ pub struct Metrics {
     introspections: Family<ByOutcome, Counter>,
     tokens_revoked: Counter,
     sessions_revoked: Counter,
+    logout_tokens: Family<ByOutcome, Counter>,
     keys_activated: Counter,
     keys_compromised: Counter,
     requests: Family<ByRequest, Counter>,
@@ -113,6 +114,7 @@ impl Metrics {
             introspections: Family::default(),
             tokens_revoked: Counter::default(),
             sessions_revoked: Counter::default(),
+            logout_tokens: Family::default(),
             keys_activated: Counter::default(),
             keys_compromised: Counter::default(),
             requests: Family::default(),
@@ -152,6 +154,8 @@ impl Metrics {
         registry.register("introspections", help, self.introspections.clone());
         registry.register("tokens_revoked", "Access tokens revoked one by one", self.tokens_revoked.clone());
         registry.register("sessions_revoked", "Sessions ended before their time", self.sessions_revoked.clone());
+        let help = "Logout tokens that clients took, will be sent again, or did not take within an hour";
+        registry.register("logout_tokens", help, self.logout_tokens.clone());
         registry.register("keys_activated", "Signing keys that began to sign", self.keys_activated.clone());
         registry.register("keys_compromised", "Signing keys declared compromised", self.keys_compromised.clone());
         registry.register("http_requests", "Finished requests", self.requests.clone());
@@ -174,6 +178,9 @@ impl Metrics {
         }
         for outcome in ["exchanged", "retried", "retried_late", "replayed"] {
             drop(self.legacy_tokens.get_or_create(&ByOutcome { outcome }));
+        }
+        for outcome in ["delivered", "retried", "undeliverable"] {
+            drop(self.logout_tokens.get_or_create(&ByOutcome { outcome }));
         }
         for reason in ["wrong", "throttled"] {
             drop(self.login_failures.get_or_create(&ByReason { reason }));
@@ -215,6 +222,7 @@ impl Metrics {
 impl Meter for Metrics {
     fn count(&self, what: Count) {
         let refresh = |outcome| self.refreshes.get_or_create(&ByOutcome { outcome }).inc();
+        let logout = |outcome| self.logout_tokens.get_or_create(&ByOutcome { outcome }).inc();
         let legacy = |outcome| self.legacy_tokens.get_or_create(&ByOutcome { outcome }).inc();
         let introspection = |outcome| self.introspections.get_or_create(&ByOutcome { outcome }).inc();
         match what {
@@ -247,6 +255,9 @@ impl Meter for Metrics {
             Count::IntrospectionUnvouched => introspection("unvouched"),
             Count::TokenRevoked => self.tokens_revoked.inc(),
             Count::SessionRevoked => self.sessions_revoked.inc(),
+            Count::LogoutDelivered => logout("delivered"),
+            Count::LogoutRetried => logout("retried"),
+            Count::LogoutUndeliverable => logout("undeliverable"),
             Count::KeyActivated => self.keys_activated.inc(),
             Count::KeyCompromised => self.keys_compromised.inc(),
         };

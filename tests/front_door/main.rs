@@ -18,6 +18,7 @@ mod account;
 mod admin;
 mod assertions;
 mod authorize;
+mod backchannel;
 mod bad_input;
 mod claims;
 mod compat;

@@ -18,6 +18,7 @@ mod group;
 mod keys;
 mod legacy;
 mod lists;
+mod logouts;
 mod postgres;
 mod races;
 mod refresh;
