@@ -138,6 +138,7 @@ fn unusable_arguments_exit_2_and_help_is_a_result() {
         "user",
         "key",
         "session",
+        "sign-in",
         "audit",
         "doctor",
     ] {
@@ -393,6 +394,9 @@ fn a_server_is_administered_from_the_shell() {
     let audit = json(&served.admin(place, &["audit", "list", "--limit", "3", "--json"], ""));
     assert_eq!(audit["items"].as_array().unwrap().len(), 3);
     assert_eq!(served.admin(place, &["session", "list"], "").status, Some(0));
+    assert_eq!(served.admin(place, &["sign-in", "list", "--live"], "").status, Some(0));
+    let nobody = served.admin(place, &["sign-in", "end", "AAAAAAAAAAAAAAAAAAAAAA"], "");
+    assert!(nobody.status == Some(1) && nobody.err.contains("not_found"), "{nobody:?}");
     assert_eq!(served.admin(place, &["user", "delete", "alice"], "").status, Some(0));
     assert_eq!(served.admin(place, &["client", "delete", "app"], "").status, Some(0));
     let gone = served.admin(place, &["client", "show", "app"], "");

@@ -8,12 +8,14 @@ pub mod audit;
 pub mod authorize;
 pub mod bootstrap;
 pub mod clients;
+pub mod consents;
 pub mod field;
 pub mod keys;
 pub mod lifetimes;
 pub mod migration;
 pub mod rights;
 pub mod sessions;
+pub mod sign_ins;
 pub mod test_clock;
 pub mod users;
 

@@ -1,7 +1,7 @@
 //! The program from the shell: a file per subcommand.
 //!
 //! Exit status: 0 done, 1 failed, 2 unusable arguments or configuration. Results go to standard output, everything else
-//! to standard error. `client`, `user`, `key`, `session`, `audit` and `migration` are callers of a running server's
+//! to standard error. `client`, `user`, `key`, `session`, `sign-in`, `audit` and `migration` are callers of a running server's
 //! admin API and know nothing of the database; `key rotate-master`, `admin recover` and `migrate` act on it directly.
 
 mod audit;
@@ -21,6 +21,7 @@ mod remote;
 mod serve;
 mod service;
 mod session;
+mod sign_in;
 mod table;
 mod user;
 
@@ -92,6 +93,9 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Action),
+    /// List the browsers that users are signed in with, and sign them out
+    #[command(subcommand)]
+    SignIn(sign_in::Action),
     /// Read the audit trail
     #[command(subcommand)]
     Audit(audit::Action),
@@ -149,6 +153,7 @@ fn dispatch(Arguments { globals, command }: Arguments) -> Result<()> {
         Command::User(action) => wait(user::run(action, &globals)),
         Command::Key(action) => wait(key::run(action, &globals)),
         Command::Session(action) => wait(session::run(action, &globals)),
+        Command::SignIn(action) => wait(sign_in::run(action, &globals)),
         Command::Audit(action) => wait(audit::run(action, &globals)),
         Command::Migration(migration) => wait(migration::run(migration, &globals)),
         Command::Admin(offline::Admin::Recover) => wait(offline::recover(&globals)),

@@ -34,7 +34,7 @@ pub enum Topic {
     Clients,
     /// Users, their passwords and rights.
     Users,
-    /// Logins that are still alive, and how they ended.
+    /// Logins that are still alive, and how they ended: of clients and in browsers; and what users have allowed clients.
     Sessions,
     /// Who did what, and from where.
     Audit,

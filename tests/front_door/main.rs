@@ -36,6 +36,7 @@ mod pages;
 mod refresh;
 mod registration;
 mod secrets;
+mod sign_ins;
 mod throttle;
 mod tls;
 mod userinfo;

@@ -47,6 +47,7 @@ STEPS = [
     "exchange",
     "a reason",
     "sessions",
+    "sign-ins",
     "revocation",
     "errors",
     "keys",

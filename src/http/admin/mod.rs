@@ -6,10 +6,12 @@
 mod audit;
 mod client_keys;
 mod clients;
+mod consents;
 mod import;
 mod keys;
 mod migration;
 mod sessions;
+mod sign_ins;
 mod users;
 
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use poem_openapi::ApiResponse;
 
 pub use audit::AuditApi;
 pub use clients::ClientsApi;
+pub use consents::ConsentsApi;
 pub use import::{IMPORT_PATH, ImportApi};
 pub use keys::KeysApi;
 pub use migration::MigrationApi;
 pub use sessions::SessionsApi;
+pub use sign_ins::SignInsApi;
 pub use users::{Address, UsersApi};
 
 use super::authorization::Bearer;
@@ -33,7 +37,8 @@ use crate::domain::error::OAuthError;
 use crate::domain::origin::Origin;
 
 /// Every topic of the admin API.
-pub type AdminApis = (KeysApi, ClientsApi, UsersApi, ImportApi, MigrationApi, SessionsApi, AuditApi);
+pub type AdminApis =
+    (KeysApi, ClientsApi, UsersApi, ImportApi, MigrationApi, SessionsApi, SignInsApi, ConsentsApi, AuditApi);
 
 /// The operations, for the service and its document.
 pub fn apis(app: &Arc<App>) -> AdminApis {
@@ -45,6 +50,8 @@ pub fn apis(app: &Arc<App>) -> AdminApis {
         ImportApi::new(app()),
         MigrationApi::new(app()),
         SessionsApi::new(app()),
+        SignInsApi::new(app()),
+        ConsentsApi::new(app()),
         AuditApi::new(app()),
     )
 }

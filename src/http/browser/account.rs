@@ -4,6 +4,8 @@ use poem::http::{Method, StatusCode};
 use poem::{Request, Response};
 
 use super::{ACCOUNT, Browser, CSRF, LOGGED_OUT, LOGIN, fields};
+use crate::domain::client::Client;
+use crate::domain::consent::Consent;
 use crate::domain::error::{Code, OAuthError};
 use crate::domain::ids::{ClientId, SignInId};
 use crate::domain::scope::Scope;
@@ -50,19 +52,17 @@ pub(super) async fn serve(browser: &Browser<'_>, mut request: Request) -> poem::
 
 async fn carry_out(browser: &Browser<'_>, sign_in: &SignIn, mut fields: Fields) -> poem::Result<Done> {
     let (ctx, visitor) = (&browser.app.context, &browser.visitor);
+    let stays = |notice| Done::Stays(Some(notice), None);
     let done = match fields.take_text(ACTION).as_deref() {
-        Some(END_DEVICE) => {
-            let Ok(id) = fields.take_text(SIGN_IN).unwrap_or_default().parse::<SignInId>() else {
-                return Ok(Done::Stays(None, None));
-            };
-            let ended = account::end_device(ctx, visitor, sign_in, id).await;
-            let itself = id == sign_in.id;
-            ended.map(|()| if itself { Done::Left } else { Done::Stays(Some(AccountNotice::DeviceEnded), None) })
-        }
+        Some(END_DEVICE) => match fields.take_text(SIGN_IN).unwrap_or_default().parse::<SignInId>() {
+            Ok(id) if id == sign_in.id => account::end_device(ctx, visitor, sign_in, id).await.map(|()| Done::Left),
+            Ok(id) => account::end_device(ctx, visitor, sign_in, id).await.map(|()| stays(AccountNotice::DeviceEnded)),
+            Err(_) => Ok(Done::Stays(None, None)),
+        },
         Some(REVOKE) => {
             let client_id = ClientId::new(fields.take_text(CLIENT).unwrap_or_default());
             let revoked = account::revoke(ctx, visitor, sign_in, &client_id).await;
-            revoked.map(|()| Done::Stays(Some(AccountNotice::AccessRemoved), None))
+            revoked.map(|()| stays(AccountNotice::AccessRemoved))
         }
         Some(CHANGE_PASSWORD) => return change_password(browser, sign_in, fields).await,
         Some(LOG_OUT) => account::end_device(ctx, visitor, sign_in, sign_in.id).await.map(|()| Done::Left),
@@ -109,20 +109,21 @@ async fn show(browser: &Browser<'_>, sign_in: &SignIn, notice: Option<AccountNot
             form: Form { path: ACCOUNT, hidden: &[(CSRF, csrf)] },
             username: &user.username,
             devices: devices.iter().zip(&ids).map(|(it, id)| device(it, id, it.id == sign_in.id)).collect(),
-            applications: granted
-                .iter()
-                .map(|(consent, client)| Granted {
-                    client_id: client.client_id.as_str(),
-                    client: Name(client.shown_name()),
-                    scopes: Scope::iter(&consent.scope).collect(),
-                    granted_at: consent.granted_at,
-                })
-                .collect(),
+            applications: granted.iter().map(|(consent, client)| application(consent, client)).collect(),
             notice,
             now: ctx.now(),
         };
         page.rendered().map_err(refusal)
     })
+}
+
+fn application<'a>(consent: &'a Consent, client: &'a Client) -> Granted<'a> {
+    Granted {
+        client_id: client.client_id.as_str(),
+        client: Name(client.shown_name()),
+        scopes: Scope::iter(&consent.scope).collect(),
+        granted_at: consent.granted_at,
+    }
 }
 
 fn device<'a>(sign_in: &'a SignIn, id: &'a str, is_this: bool) -> Device<'a> {

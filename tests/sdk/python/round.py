@@ -251,6 +251,14 @@ story = sessions.get_session(ended.sid)
 assert story.timeline is not None and "refresh_reused" in [event.type for event in story.timeline]
 passed("sessions")
 
+# Nobody here has a browser.
+assert sessions.list_sign_ins(sub=sub, live=True).items == []
+assert refused(404, lambda: sessions.get_sign_in("c2lnbi1pbiAxNiBieXRlcw")).error == "not_found"
+assert refused(404, lambda: sessions.end_sign_in("c2lnbi1pbiAxNiBieXRlcw")).error == "not_found"
+assert sessions.list_consents(sub).items == []
+assert refused(404, lambda: sessions.revoke_consent(sub, client_id)).error == "not_found"
+passed("sign-ins")
+
 assert both.refresh_token
 shop.revoke(both.refresh_token, token_type_hint="refresh_token")
 assert api.introspect(both.access_token).active is False

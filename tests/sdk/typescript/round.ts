@@ -243,6 +243,15 @@ const story = await sessions.getSession({ sid: ended.sid });
 assert.ok(story.timeline?.some((event) => event.type === "refresh_reused"));
 passed("sessions");
 
+// Nobody here has a browser.
+assert.deepEqual((await sessions.listSignIns({ sub, live: true })).items, []);
+const nowhere = "c2lnbi1pbiAxNiBieXRlcw";
+assert.equal((await refused(404, sessions.getSignIn({ id: nowhere }))).error, "not_found");
+assert.equal((await refused(404, sessions.endSignIn({ id: nowhere }))).error, "not_found");
+assert.deepEqual((await sessions.listConsents({ sub })).items, []);
+assert.equal((await refused(404, sessions.revokeConsent({ sub, clientId }))).error, "not_found");
+passed("sign-ins");
+
 assert.ok(both.refreshToken);
 await shop.revoke({ token: both.refreshToken, tokenTypeHint: "refresh_token" });
 assert.equal((await api.introspect({ token: both.accessToken })).active, false);
