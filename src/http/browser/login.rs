@@ -12,6 +12,7 @@ use crate::domain::error::{Code, OAuthError};
 use crate::flows::authorize::{self, Turn};
 use crate::flows::sign_in::{self, Typed, Visitor};
 use crate::http::error::refusal;
+use crate::http::form::Fields;
 use crate::http::pages::shown::Name;
 use crate::http::pages::sign_in::{SignInNotice, SignInPage};
 use crate::http::pages::{Form, Page as _};
@@ -35,15 +36,7 @@ pub(super) async fn serve(browser: &Browser<'_>, mut request: Request) -> poem::
         None => Goal::Account,
     };
     if *request.method() == Method::POST {
-        let csrf = fields.take_text(CSRF).unwrap_or_default();
-        let username = fields.take_text("username").unwrap_or_default();
-        let password = fields.take("password").unwrap_or_default();
-        let typed = Typed { username, password };
-        if browser.gave(&csrf, Purpose::SignIn, ticket.as_deref().unwrap_or_default()) {
-            return enter(browser, goal, typed).await;
-        }
-        // The browser has lost its cookies, or another site has sent the form: whoever it is may type again.
-        return refused(browser, &goal, "", SignInNotice::Stale).await;
+        return typed(browser, goal, ticket.as_deref(), fields).await;
     }
     let wants_another = fields.take_text(ANOTHER).is_some();
     let visitor = if wants_another { &browser.visitor.nobody() } else { &browser.visitor };
@@ -60,6 +53,17 @@ pub(super) async fn serve(browser: &Browser<'_>, mut request: Request) -> poem::
             turn => browser.turn(turn),
         },
     }
+}
+
+async fn typed(browser: &Browser<'_>, goal: Goal, ticket: Option<&str>, mut fields: Fields) -> poem::Result<Response> {
+    let csrf = fields.take_text(CSRF).unwrap_or_default();
+    let username = fields.take_text("username").unwrap_or_default();
+    let password = fields.take("password").unwrap_or_default();
+    if browser.gave(&csrf, Purpose::SignIn, ticket.unwrap_or_default()) {
+        return enter(browser, goal, Typed { username, password }).await;
+    }
+    // The browser has lost its cookies, or another site has sent the form: whoever it is may type again.
+    refused(browser, &goal, "", SignInNotice::Stale).await
 }
 
 async fn enter(browser: &Browser<'_>, goal: Goal, typed: Typed) -> poem::Result<Response> {
