@@ -69,8 +69,12 @@ async fn typed(browser: &Browser<'_>, goal: Goal, ticket: Option<&str>, mut fiel
 async fn enter(browser: &Browser<'_>, goal: Goal, typed: Typed) -> poem::Result<Response> {
     let App { context, credentials, .. } = browser.app;
     let client_id = match &goal {
-        Goal::Request(request) => Some(request.client_id.clone()),
         Goal::Account => None,
+        // Where nobody could be answered any more, no password is looked at, and whoever is signed in stays it.
+        Goal::Request(request) => match authorize::addressee(context, request).await.map_err(refusal)? {
+            Ok(client) => Some(client.client_id.clone()),
+            Err(fault) => return Err(unanswerable(fault)),
+        },
     };
     let entered = match sign_in::enter(context, credentials, &browser.visitor, &typed, client_id.as_ref()).await {
         Ok(entered) => entered,
