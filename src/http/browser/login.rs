@@ -1,6 +1,6 @@
 //! `/login`: the page that takes a username and a password, for a client's request or for the user's own account.
 
-use poem::http::{Method, StatusCode};
+use poem::http::{Method, StatusCode, header};
 use poem::{Request, Response};
 
 use super::authorize::{form_targets, unanswerable};
@@ -126,7 +126,7 @@ fn show(
         }
     };
     let ticket = ticket.as_deref();
-    browser.form(status_of(notice), (Purpose::SignIn, ticket.unwrap_or_default()), |csrf| {
+    let mut response = browser.form(status_of(notice), (Purpose::SignIn, ticket.unwrap_or_default()), |csrf| {
         let carried = ticket.map(|ticket| (TICKET, ticket));
         let hidden: Vec<(&str, &str)> = carried.into_iter().chain([(CSRF, csrf)]).collect();
         let page = SignInPage {
@@ -138,7 +138,11 @@ fn show(
             form_targets: &targets,
         };
         page.rendered().map_err(refusal)
-    })
+    })?;
+    if let Some(SignInNotice::Throttled(seconds)) = notice {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
 }
 
 const fn status_of(notice: Option<SignInNotice>) -> StatusCode {
