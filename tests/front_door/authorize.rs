@@ -1,5 +1,10 @@
 //! The code flow: from a client's request through the pages to its tokens, on both databases.
 
+mod answers;
+mod meanwhile;
+pub mod pages;
+mod prompts;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -12,7 +17,7 @@ use crate::support::people::claims;
 use crate::support::{PASSWORD, Registered, Reply, Server, on_each_database};
 
 pub const CALLBACK: &str = "https://app.example/callback";
-const ISSUER: &str = "http://127.0.0.1:8420";
+pub const ISSUER: &str = "http://127.0.0.1:8420";
 /// RFC 7636 appendix B.
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -72,6 +77,13 @@ pub fn answered(page: &Page) -> BTreeMap<String, String> {
     parameters
 }
 
+/// The code that a client gets.
+#[track_caller]
+pub fn code_of(page: &Page) -> String {
+    let parameters = answered(page);
+    parameters.get("code").unwrap_or_else(|| panic!("{parameters:?}")).clone()
+}
+
 #[test]
 fn a_user_signs_in_consents_and_the_client_gets_tokens() {
     on_each_database(async |server| {
@@ -112,7 +124,7 @@ fn a_user_signs_in_consents_and_the_client_gets_tokens() {
 
         // Who is signed in and has consented sees no page again.
         let silent = browser.open(&request(&[("prompt", "none"), ("nonce", "n-2")])).await.is(303);
-        let tokens = exchange(&server, &app, &answered(&silent)["code"], &[]).await;
+        let tokens = exchange(&server, &app, &code_of(&silent), &[]).await;
         let second = claims(tokens.body["id_token"].as_str().unwrap());
         assert_eq!((&second["auth_time"], &second["nonce"]), (&id_token["auth_time"], &json!("n-2")));
         assert_ne!(second["sid"], id_token["sid"]);
@@ -127,7 +139,7 @@ fn a_code_is_good_once_and_a_second_use_ends_what_the_first_one_opened() {
     on_each_database(async |server| {
         let app = app(&server, json!({})).await;
         let browser = Browser::new(&server);
-        let code = answered(&signed_in(&browser, &request(&[])).await)["code"].clone();
+        let code = code_of(&signed_in(&browser, &request(&[])).await);
         let tokens = exchange(&server, &app, &code, &[]).await;
         tokens.is(200);
         let again = exchange(&server, &app, &code, &[]).await;

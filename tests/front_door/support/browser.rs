@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 
@@ -18,6 +19,8 @@ pub struct Browser<'a> {
 /// What it was answered.
 #[derive(Debug)]
 pub struct Page {
+    /// What it had asked for.
+    pub path: String,
     pub status: u16,
     pub location: Option<String>,
     pub headers: reqwest::header::HeaderMap,
@@ -30,14 +33,25 @@ impl<'a> Browser<'a> {
         Self { server, http, cookies: Mutex::default() }
     }
 
+    /// The same browser, at another node or after a restart.
+    pub fn with(server: &'a Server, cookies: BTreeMap<String, String>) -> Self {
+        Self { cookies: Mutex::new(cookies), ..Self::new(server) }
+    }
+
     /// Asks for a path of the service.
     pub async fn get(&self, path: &str) -> Page {
-        self.send(self.http.get(format!("{}{path}", self.server.url))).await
+        self.get_with(path, &[]).await
+    }
+
+    /// The same, with headers. A cookie among them goes beside those that the browser keeps.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+        let request = self.http.get(format!("{}{path}", self.server.url));
+        self.send(path, headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     /// Sends a form to a path of the service.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
-        self.send(self.http.post(format!("{}{path}", self.server.url)).form(fields)).await
+        self.send(path, self.http.post(format!("{}{path}", self.server.url)).form(fields)).await
     }
 
     /// Follows redirects for as long as they lead to the service.
@@ -59,9 +73,10 @@ impl<'a> Browser<'a> {
         self.follow(sent).await
     }
 
-    /// The same, without following.
+    /// The same, without following. A field takes the place of what the page says of it.
     pub async fn send_form(&self, page: &Page, fields: &[(&str, &str)]) -> Page {
         let mut all = page.hidden();
+        all.retain(|(hidden, _)| !fields.iter().any(|(name, _)| name == hidden));
         all.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.post(&page.action(), &all).await
@@ -71,11 +86,17 @@ impl<'a> Browser<'a> {
         self.cookies.lock().unwrap().get(name).cloned()
     }
 
+    pub fn cookies(&self) -> BTreeMap<String, String> {
+        self.cookies.lock().unwrap().clone()
+    }
+
     pub fn set_cookie(&self, name: &str, value: &str) {
         self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Page {
+    async fn send(&self, path: &str, request: reqwest::RequestBuilder) -> Page {
+        // Nothing that people do takes no time: what comes later is later.
+        self.server.clock.advance(Duration::from_millis(1));
         let cookies: Vec<String> =
             self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
@@ -91,6 +112,7 @@ impl<'a> Browser<'a> {
             }
         }
         Page {
+            path: path.to_owned(),
             status: response.status().as_u16(),
             location: response.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned()),
             headers: response.headers().clone(),
@@ -130,9 +152,27 @@ impl Page {
         let query = query.strip_prefix('?').unwrap_or_default();
         reqwest::Url::parse(&format!("http://x/?{query}")).unwrap().query_pairs().into_owned().collect()
     }
+
+    /// The parameters that the page has the browser post to that address.
+    #[track_caller]
+    pub fn posted_to(&self, address: &str) -> BTreeMap<String, String> {
+        assert_eq!((self.status, self.location.as_deref()), (200, None), "{self:?}");
+        assert_eq!(self.action(), address);
+        self.hidden().into_iter().collect()
+    }
+
+    /// Nobody is sent anywhere, and a person is told why.
+    #[track_caller]
+    pub fn shows_error(self, status: u16, title: &str) -> Self {
+        assert_eq!((self.status, self.location.as_deref()), (status, None), "{self:?}");
+        assert!(self.html.contains(&format!("<h1>{title}</h1>")), "{}", self.html);
+        assert!(!self.html.contains("<form"), "{}", self.html);
+        self
+    }
 }
 
 fn attribute(tag: &str, name: &str) -> Option<String> {
     let value = tag.split_once(&format!(" {name}=\""))?.1.split_once('"')?.0;
-    Some(value.replace("&#38;", "&").replace("&amp;", "&").replace("&#34;", "\"").replace("&quot;", "\""))
+    let written = [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")];
+    Some(written.into_iter().fold(value.to_owned(), |value, (escape, character)| value.replace(escape, character)))
 }

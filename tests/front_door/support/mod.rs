@@ -128,7 +128,9 @@ impl Server {
         settings.server.listen = listener.local_addr().unwrap();
         let tls = Tls::open(&settings.server.tls).unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        settings.server.issuer = format!("{scheme}://127.0.0.1:8420");
+        if settings.server.issuer == Settings::default().server.issuer {
+            settings.server.issuer = format!("{scheme}://127.0.0.1:8420");
+        }
         let url = format!("{scheme}://{}", settings.server.listen);
         let mut sources = Sources { clock: Arc::clone(&clock) as _, ..Sources::default() };
         if let Some(meter) = meter {
