@@ -17,6 +17,7 @@ mod site;
 mod account;
 mod admin;
 mod assertions;
+mod attacks;
 mod authorize;
 mod backchannel;
 mod bad_input;
