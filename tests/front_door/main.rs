@@ -23,6 +23,7 @@ mod backchannel;
 mod bad_input;
 mod claims;
 mod compat;
+mod conformance;
 mod crash;
 mod escalation;
 mod exchange;
