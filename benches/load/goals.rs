@@ -1,0 +1,247 @@
+//! What each figure is held against, and how much of it is wanted: the goals, in one place. Pure.
+
+use std::fmt;
+
+use latchkey::domain::key::Alg;
+
+/// RSA-2048 signatures a second of one core of the machine that the peers were measured on. What they reached is
+/// compared by it with what is reached on another machine.
+const PEERS_RSA_CORE: f64 = 3917.0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Sqlite,
+    Postgres,
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        })
+    }
+}
+
+/// What is asked for in a closed loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Refresh(Alg),
+    ClientCredentials(Alg),
+    Introspection,
+    Jwks,
+    JwksNotModified,
+    Password,
+    Revoke,
+    Userinfo,
+}
+
+impl Operation {
+    pub const ALL: [Self; 10] = [
+        Self::Refresh(Alg::ES256),
+        Self::Refresh(Alg::RS256),
+        Self::ClientCredentials(Alg::ES256),
+        Self::ClientCredentials(Alg::RS256),
+        Self::Introspection,
+        Self::Jwks,
+        Self::JwksNotModified,
+        Self::Password,
+        Self::Revoke,
+        Self::Userinfo,
+    ];
+
+    /// What `--only` calls it: the beginning of it is enough.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refresh(Alg::ES256) => "refresh-es256",
+            Self::Refresh(Alg::RS256) => "refresh-rs256",
+            Self::ClientCredentials(Alg::ES256) => "client_credentials-es256",
+            Self::ClientCredentials(Alg::RS256) => "client_credentials-rs256",
+            Self::Introspection => "introspection",
+            Self::Jwks => "jwks",
+            Self::JwksNotModified => "jwks-304",
+            Self::Password => "password",
+            Self::Revoke => "revoke",
+            Self::Userinfo => "userinfo",
+        }
+    }
+
+    /// Whether the database has a part in it.
+    pub const fn is_stored(self) -> bool {
+        matches!(self, Self::Refresh(_) | Self::Password | Self::Revoke | Self::Userinfo)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refresh(Alg::ES256) => "refresh, ES256",
+            Self::Refresh(Alg::RS256) => "refresh, RS256",
+            Self::ClientCredentials(Alg::ES256) => "client_credentials, ES256",
+            Self::ClientCredentials(Alg::RS256) => "client_credentials, RS256",
+            Self::Introspection => "introspection, cached",
+            Self::Jwks => "JWKS",
+            Self::JwksNotModified => "JWKS, 304",
+            Self::Password => "password",
+            Self::Revoke => "revoke",
+            Self::Userinfo => "userinfo",
+        })
+    }
+}
+
+/// What the machine does a second, whatever the database.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    pub cores: usize,
+    /// RSA-2048 signatures of one core and of all; the same of P-256.
+    pub rsa_core: f64,
+    pub rsa_all: f64,
+    pub ecdsa_core: f64,
+    pub ecdsa_all: f64,
+    /// Hashes of all cores.
+    pub argon2: f64,
+}
+
+impl Machine {
+    /// Each with its name.
+    pub fn named(&self) -> [(String, f64); 5] {
+        let Self { cores, rsa_core, rsa_all, ecdsa_core, ecdsa_all, argon2 } = *self;
+        [
+            ("RSA-2048 signatures, one core".to_owned(), rsa_core),
+            (format!("RSA-2048 signatures, {cores} cores"), rsa_all),
+            ("P-256 signatures, one core".to_owned(), ecdsa_core),
+            (format!("P-256 signatures, {cores} cores"), ecdsa_all),
+            (format!("argon2id hashes, {cores} cores"), argon2),
+        ]
+    }
+}
+
+impl Commits {
+    /// Each with its name.
+    pub fn named(&self, store: Store) -> [(String, f64); 2] {
+        [
+            (format!("durable rows, {store}, a commit each"), self.single),
+            (format!("durable rows, {store}, group commits"), self.grouped),
+        ]
+    }
+}
+
+/// Durable rows a second: one in each commit, and several by group commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Commits {
+    pub single: f64,
+    pub grouped: f64,
+}
+
+/// Everything that the rate of an operation may be held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub machine: Machine,
+    pub commits: Commits,
+    /// The bare endpoint's rate on the same request.
+    pub bare: f64,
+    /// The client's share of all cores while the operation was measured.
+    pub client_share: f64,
+}
+
+/// A figure beside what it is held against.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// What the limit is.
+    pub against: String,
+    pub limit: f64,
+    /// The figure, divided by the limit.
+    pub ratio: f64,
+    pub goal: Option<Goal>,
+    /// Whether it is what another product reaches, rather than what can be reached.
+    pub is_peer: bool,
+}
+
+/// What the ratio must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Held {
+    fn new(figure: f64, limit: f64, against: impl Into<String>, goal: Option<Goal>) -> Self {
+        Self { against: against.into(), limit, ratio: figure / limit, goal, is_peer: false }
+    }
+
+    /// `None` where nothing is wanted of it.
+    pub fn is_met(&self) -> Option<bool> {
+        self.goal.map(|goal| match goal {
+            Goal::AtLeast(wanted) => self.ratio >= wanted,
+            Goal::AtMost(wanted) => self.ratio <= wanted,
+        })
+    }
+}
+
+/// What the rate of an operation comes to.
+pub fn judge(operation: Operation, store: Store, rate: f64, limits: &Limits) -> Vec<Held> {
+    let Limits { machine, commits, bare, client_share } = *limits;
+    let held = |limit: f64, against: &str, wanted: f64| Held::new(rate, limit, against, Some(Goal::AtLeast(wanted)));
+    let seen = |limit: f64, against: &str| Held::new(rate, limit, against, None);
+    let peer = |peer: &str, reached: f64, times: f64| {
+        let limit = reached / PEERS_RSA_CORE * machine.rsa_core;
+        let goal = (times > 0.0).then_some(Goal::AtLeast(times));
+        Held { is_peer: true, ..Held::new(rate, limit, format!("{peer}, scaled"), goal) }
+    };
+    let bare = |wanted: f64| held(bare, "bare Poem endpoint", wanted);
+    let commit = |wanted: f64| held(commits.grouped, "group commits", wanted);
+    let single = seen(commits.single, "single commits");
+    match (operation, store) {
+        (Operation::Refresh(Alg::ES256), Store::Sqlite) => {
+            let lower = if commits.grouped < limits.bare { commit(0.8) } else { bare(0.8) };
+            let higher = if commits.grouped < limits.bare { bare(0.0) } else { commit(0.0) };
+            vec![peer("best durable peer", 827.0, 10.0), lower, Held { goal: None, ..higher }, single]
+        }
+        (Operation::Refresh(Alg::ES256), Store::Postgres) => {
+            vec![peer("best peer on PostgreSQL", 686.0, 10.0), commit(0.6), single]
+        }
+        (Operation::Refresh(Alg::RS256), _) => {
+            let left = machine.rsa_all * (1.0 - client_share);
+            vec![held(left, "RSA signatures beside the client", 0.8), peer("best durable peer", 827.0, 0.0)]
+        }
+        (Operation::ClientCredentials(Alg::RS256), _) => {
+            let core = held(machine.rsa_core, "RSA signatures of one core", 0.9);
+            vec![core, peer("best peer", 1215.0, 0.0)]
+        }
+        (Operation::ClientCredentials(Alg::ES256), _) => {
+            let signatures = seen(machine.ecdsa_all, "P-256 signatures of all cores");
+            vec![bare(0.8), signatures, peer("best peer", 2492.0, 0.0)]
+        }
+        (Operation::Introspection, _) => vec![bare(0.8), peer("best peer", 4851.0, 0.0)],
+        (Operation::Jwks, _) => vec![bare(0.95), peer("best peer", 25072.0, 0.0)],
+        (Operation::JwksNotModified, _) => vec![bare(0.95)],
+        (Operation::Password, _) => vec![held(machine.argon2, "bare argon2", 0.95)],
+        (Operation::Revoke, _) => vec![commit(0.8), single, Held { goal: None, ..bare(0.0) }],
+        (Operation::Userinfo, _) => vec![Held { goal: None, ..bare(0.0) }],
+    }
+}
+
+/// MiB resident after 100,000 requests: 40 MB.
+pub fn judge_memory(mebibytes: f64) -> Held {
+    Held::new(mebibytes, 40e6 / f64::from(1 << 20), "40 MB", Some(Goal::AtMost(1.0)))
+}
+
+/// Milliseconds from exec to ready.
+pub fn judge_start(milliseconds: f64) -> Held {
+    Held::new(milliseconds, 50.0, "50 ms", Some(Goal::AtMost(1.0)))
+}
+
+/// A request's p99 while logins queue, against its own without them.
+pub fn judge_under_logins(p99: f64, idle: f64) -> Held {
+    Held::new(p99, idle, "its p99 without logins", Some(Goal::AtMost(2.0)))
+}
+
+/// A request's p99 in a large table, against its own in a small one.
+pub fn judge_growth(p99: f64, small: f64) -> Held {
+    Held::new(p99, small, "its p99 with 1,000 sessions", Some(Goal::AtMost(1.3)))
+}
+
+/// The longest request while expired rows are swept, in milliseconds.
+pub fn judge_sweep(longest: f64) -> Held {
+    Held::new(longest, 50.0, "50 ms", Some(Goal::AtMost(1.0)))
+}

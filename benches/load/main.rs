@@ -1,0 +1,214 @@
+//! The load benchmark: Latchkey over real sockets, beside the limits of the machine that it runs on.
+//!
+//! `cargo bench --bench load -- [OPTIONS]`, and `--help` for these. It starts the release binary on loopback as an
+//! operator would, drives one operation after the other in a closed loop, and measures in the same run what each could
+//! reach at the most. `docs/performance.md` says what the rows mean.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a benchmark times processes from outside and prints"
+)]
+
+mod bare;
+mod closed;
+mod footprint;
+mod forge;
+mod generator;
+mod goals;
+mod growth;
+mod limits;
+mod logins;
+mod measured;
+mod operations;
+mod place;
+mod plot;
+mod process;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::runtime::Runtime;
+
+use self::closed::{Compared, Effort, compare};
+use self::generator::Span;
+use self::goals::{Commits, Limits, Machine, Operation, Store, judge};
+use self::place::Place;
+use self::report::{Figure, Report, Row};
+
+/// The load benchmark.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo bench --bench load --")]
+struct Options {
+    /// Connections at once.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// How long each run is measured.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// How long each run is driven before it is measured.
+    #[arg(long, default_value_t = 2.0)]
+    warmup: f64,
+    /// Runs of each operation: the one in the middle counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// What alone is measured, by the beginnings of names: refresh-es256, refresh-rs256, client_credentials-es256,
+    /// client_credentials-rs256, introspection, jwks, jwks-304, password, revoke, userinfo, logins, memory, start, growth.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// A superuser's URL: PostgreSQL is measured too, on databases that are made and dropped. LATCHKEY_TEST_POSTGRES
+    /// stands in for it.
+    #[arg(long)]
+    postgres: Option<String>,
+    /// One short run of everything, to see that it works: its figures mean nothing, and no missed goal fails it.
+    #[arg(long)]
+    quick: bool,
+    /// Also what takes long and gigabytes of disk: a million cached tokens, ten million sessions, a million swept.
+    #[arg(long)]
+    long: bool,
+    /// Where the figures are written as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where the plot is written.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+    /// What cargo says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    fn effort(&self) -> Effort {
+        let (runs, warmup, seconds) = if self.quick { (1, 0.2, 1.0) } else { (self.runs, self.warmup, self.seconds) };
+        let span = Span { warmup: Duration::from_secs_f64(warmup), measured: Duration::from_secs_f64(seconds) };
+        Effort { connections: self.connections.max(1), span, runs }
+    }
+
+    /// How long each limit of the machine is measured.
+    fn limit_span(&self) -> Duration {
+        self.effort().span.measured.min(Duration::from_secs(3))
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    if std::env::args().nth(1).is_some_and(|argument| argument == bare::ARGUMENT) {
+        bare::run()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut options = Options::parse();
+    options.postgres = options.postgres.or_else(|| std::env::var("LATCHKEY_TEST_POSTGRES").ok());
+    let mut bench = Bench { runtime: Runtime::new()?, report: Report::default(), options };
+    bench.run()?;
+    let Bench { report, options, .. } = bench;
+    report.print();
+    if let Some(file) = &options.json {
+        std::fs::write(file, format!("{:#}\n", report.json()))?;
+    }
+    if let Some(file) = &options.svg {
+        std::fs::write(file, plot::svg(&report))?;
+    }
+    let missed = report.tally().1 > 0 && !options.quick;
+    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+struct Bench {
+    /// For what asks databases. The generator has its own, so it is never called within this one.
+    runtime: Runtime,
+    report: Report,
+    options: Options,
+}
+
+impl Bench {
+    fn run(&mut self) -> anyhow::Result<()> {
+        let place = self.runtime.block_on(Place::sqlite())?;
+        let machine = limits::machine(&place.keys, self.options.limit_span())?;
+        self.report.limits.extend(machine.named());
+        let commits = self.runtime.block_on(limits::sqlite_commits(self.connections(), self.options.limit_span()))?;
+        self.database(&place, machine, commits)?;
+        self.footprint(&place)?;
+        drop(place);
+        if self.options.long && self.options.wants("growth") {
+            let place = self.runtime.block_on(Place::sqlite())?;
+            self.growth(&place)?;
+        }
+        let Some(admin) = self.options.postgres.clone() else { return Ok(()) };
+        let place = self.runtime.block_on(Place::postgres(&admin))?;
+        let measured = limits::postgres_commits(&admin, self.connections(), self.options.limit_span());
+        let commits = self.runtime.block_on(measured)?;
+        self.database(&place, machine, commits)?;
+        drop(place);
+        if self.options.long && self.options.wants("growth") {
+            let place = self.runtime.block_on(Place::postgres(&admin))?;
+            self.growth(&place)?;
+        }
+        Ok(())
+    }
+
+    fn connections(&self) -> usize {
+        self.options.effort().connections
+    }
+
+    /// Every operation on one database, and what logins do to the others.
+    fn database(&mut self, place: &Place, machine: Machine, commits: Commits) -> anyhow::Result<()> {
+        self.report.limits.extend(commits.named(place.store));
+        let effort = self.options.effort();
+        for operation in Operation::ALL.into_iter().filter(|operation| self.options.wants(operation.name())) {
+            // What the database has no part in is measured once.
+            if place.store == Store::Postgres && !operation.is_stored() {
+                continue;
+            }
+            eprintln!("{operation} on {}", place.store);
+            let Compared { product, bare } = compare(&self.runtime, operation, place, effort)?;
+            let limits = Limits { machine, commits, bare: bare.rate, client_share: product.client_share };
+            self.report.rows.push(Row {
+                operation: operation.to_string(),
+                database: place.store.to_string(),
+                figure: Figure::Requests(product),
+                held: judge(operation, place.store, product.rate, &limits),
+            });
+        }
+        if self.options.wants("logins") {
+            eprintln!("logins on {}", place.store);
+            self.report.rows.extend(logins::beside_logins(place, effort)?);
+        }
+        Ok(())
+    }
+
+    fn footprint(&mut self, place: &Place) -> anyhow::Result<()> {
+        let (connections, quick) = (self.connections(), self.options.quick);
+        if self.options.wants("memory") {
+            eprintln!("memory");
+            let requests = if quick { 1_000 } else { 100_000 };
+            self.report.rows.extend(footprint::memory(place, connections, requests, !quick)?);
+        }
+        if self.options.long && self.options.wants("memory") {
+            eprintln!("memory of cached tokens");
+            let tokens = if quick { 10_000 } else { 1_000_000 };
+            self.report.rows.extend(footprint::remembered(place, connections, tokens)?);
+        }
+        if self.options.wants("start") {
+            eprintln!("start");
+            self.report.rows.push(footprint::starts(place, if quick { 3 } else { 20 })?);
+        }
+        Ok(())
+    }
+
+    fn growth(&mut self, place: &Place) -> anyhow::Result<()> {
+        let effort = self.options.effort();
+        let quick = self.options.quick;
+        let sizes = if quick { [1_000, 10_000, 250_000] } else { [1_000, 1_000_000, 10_000_000] };
+        self.report.rows.extend(growth::grow(&self.runtime, place, effort, &sizes)?);
+        let swept = if quick { 10_000 } else { 1_000_000 };
+        self.report.rows.extend(growth::sweep(&self.runtime, place, effort.span, swept)?);
+        Ok(())
+    }
+}
