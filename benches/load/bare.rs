@@ -12,6 +12,8 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Request, Response};
 use serde::{Deserialize, Serialize};
 
+use super::generator::Target;
+
 /// What the benchmark calls itself with.
 pub const ARGUMENT: &str = "--bare-endpoint";
 
@@ -27,7 +29,7 @@ pub struct Recorded {
 /// The process. Ends when it is dropped.
 pub struct Bare {
     child: Child,
-    pub address: SocketAddr,
+    address: SocketAddr,
 }
 
 impl Bare {
@@ -47,8 +49,8 @@ impl Bare {
         Ok(bare)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn target(&self) -> Target {
+        Target { address: self.address, pid: self.child.id(), database: None }
     }
 }
 

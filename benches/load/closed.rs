@@ -54,7 +54,7 @@ pub fn compare(runtime: &Runtime, operation: Operation, place: &Place, effort: E
         let ready = (0..effort.connections)
             .map(|_| Box::new(Fixed::new(request.clone(), status, "")) as Box<dyn Caller>)
             .collect();
-        bares.push(measure(Target { address: bare.address, pid: bare.pid() }, ready, effort.span)?);
+        bares.push(measure(bare.target(), ready, effort.span)?);
     }
     Ok(Compared { product: middle(products)?, bare: middle(bares)? })
 }

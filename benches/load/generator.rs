@@ -70,6 +70,8 @@ pub struct Span {
 pub struct Target {
     pub address: SocketAddr,
     pub pid: u32,
+    /// The parent of all processes of a database server on this machine, where there is one.
+    pub database: Option<u32>,
 }
 
 /// Drives the loads at once, and measures each. The processor times are those of all of them together.
@@ -126,10 +128,10 @@ async fn run(target: Target, loads: Vec<Load>, span: Span) -> anyhow::Result<Vec
     if gathered.until(begin).await? {
         bail!("the callers ran out of requests during the warm-up: there must be more");
     }
-    let before = Costs::now(target.pid)?;
+    let before = Used::now(target)?;
     // Callers that run out of requests end the run early.
     let is_over = gathered.until(clock.end).await?;
-    let costs = before.since(target.pid)?;
+    let costs = before.until(&Used::now(target)?);
     clock.stop.store(true, Ordering::Relaxed);
     if !is_over && !gathered.until(Instant::now() + PATIENCE).await? {
         bail!("answers are still missing {} s after the end", PATIENCE.as_secs());
@@ -178,26 +180,31 @@ pub struct Costs {
     /// Processor seconds.
     pub server: f64,
     pub client: f64,
+    pub database: Option<f64>,
 }
 
-struct Before {
+/// What the processes have used so far.
+struct Used {
     at: Instant,
     server: f64,
     client: f64,
+    database: Option<f64>,
 }
 
-impl Costs {
-    fn now(pid: u32) -> anyhow::Result<Before> {
+impl Used {
+    fn now(target: Target) -> anyhow::Result<Self> {
+        let database = target.database.map(process::family_cpu_seconds).transpose()?;
         let client = process::cpu_seconds(std::process::id())?;
-        Ok(Before { server: process::cpu_seconds(pid)?, client, at: Instant::now() })
+        Ok(Self { server: process::cpu_seconds(target.pid)?, client, database, at: Instant::now() })
     }
-}
 
-impl Before {
-    fn since(&self, pid: u32) -> anyhow::Result<Costs> {
-        let now = Costs::now(pid)?;
-        let seconds = (now.at - self.at).as_secs_f64();
-        Ok(Costs { seconds, server: now.server - self.server, client: now.client - self.client })
+    fn until(&self, now: &Self) -> Costs {
+        Costs {
+            seconds: (now.at - self.at).as_secs_f64(),
+            server: now.server - self.server,
+            client: now.client - self.client,
+            database: now.database.zip(self.database).map(|(now, before)| now - before),
+        }
     }
 }
 

@@ -153,8 +153,17 @@ pub struct Held {
     /// The figure, divided by the limit.
     pub ratio: f64,
     pub goal: Option<Goal>,
-    /// Whether it is what another product reaches, rather than what can be reached.
-    pub is_peer: bool,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What this machine can reach.
+    Limit,
+    /// What another product has reached, scaled to this machine.
+    Peer,
+    /// A number that was set, or another figure of the run.
+    Mark,
 }
 
 /// What the ratio must be.
@@ -166,7 +175,7 @@ pub enum Goal {
 
 impl Held {
     fn new(figure: f64, limit: f64, against: impl Into<String>, goal: Option<Goal>) -> Self {
-        Self { against: against.into(), limit, ratio: figure / limit, goal, is_peer: false }
+        Self { against: against.into(), limit, ratio: figure / limit, goal, kind: Kind::Mark }
     }
 
     /// `None` where nothing is wanted of it.
@@ -181,43 +190,44 @@ impl Held {
 /// What the rate of an operation comes to.
 pub fn judge(operation: Operation, store: Store, rate: f64, limits: &Limits) -> Vec<Held> {
     let Limits { machine, commits, bare, client_share } = *limits;
-    let held = |limit: f64, against: &str, wanted: f64| Held::new(rate, limit, against, Some(Goal::AtLeast(wanted)));
-    let seen = |limit: f64, against: &str| Held::new(rate, limit, against, None);
-    let peer = |peer: &str, reached: f64, times: f64| {
-        let limit = reached / PEERS_RSA_CORE * machine.rsa_core;
-        let goal = (times > 0.0).then_some(Goal::AtLeast(times));
-        Held { is_peer: true, ..Held::new(rate, limit, format!("{peer}, scaled"), goal) }
+    let limit = |at: f64, against: &str, wanted: Option<f64>| Held {
+        kind: Kind::Limit,
+        ..Held::new(rate, at, against, wanted.map(Goal::AtLeast))
     };
-    let bare = |wanted: f64| held(bare, "bare Poem endpoint", wanted);
-    let commit = |wanted: f64| held(commits.grouped, "group commits", wanted);
-    let single = seen(commits.single, "single commits");
+    let peer = |name: &str, reached: f64, wanted: Option<f64>| {
+        let at = reached / PEERS_RSA_CORE * machine.rsa_core;
+        Held { kind: Kind::Peer, ..Held::new(rate, at, format!("{name}, scaled"), wanted.map(Goal::AtLeast)) }
+    };
+    let bare = |wanted| limit(bare, "bare Poem endpoint", wanted);
+    let commit = |wanted| limit(commits.grouped, "group commits", wanted);
+    let single = limit(commits.single, "single commits", None);
     match (operation, store) {
         (Operation::Refresh(Alg::ES256), Store::Sqlite) => {
-            let lower = if commits.grouped < limits.bare { commit(0.8) } else { bare(0.8) };
-            let higher = if commits.grouped < limits.bare { bare(0.0) } else { commit(0.0) };
-            vec![peer("best durable peer", 827.0, 10.0), lower, Held { goal: None, ..higher }, single]
+            let (of_commits, of_http) =
+                if commits.grouped < limits.bare { (Some(0.8), None) } else { (None, Some(0.8)) };
+            vec![peer("Keycloak", 827.0, Some(10.0)), commit(of_commits), bare(of_http), single]
         }
         (Operation::Refresh(Alg::ES256), Store::Postgres) => {
-            vec![peer("best peer on PostgreSQL", 686.0, 10.0), commit(0.6), single]
+            vec![peer("Hydra", 686.0, Some(10.0)), commit(Some(0.6)), bare(None), single]
         }
         (Operation::Refresh(Alg::RS256), _) => {
             let left = machine.rsa_all * (1.0 - client_share);
-            vec![held(left, "RSA signatures beside the client", 0.8), peer("best durable peer", 827.0, 0.0)]
+            vec![limit(left, "RSA signatures beside the client", Some(0.8)), peer("Keycloak", 827.0, None)]
         }
         (Operation::ClientCredentials(Alg::RS256), _) => {
-            let core = held(machine.rsa_core, "RSA signatures of one core", 0.9);
-            vec![core, peer("best peer", 1215.0, 0.0)]
+            let core = limit(machine.rsa_core, "RSA signatures of one core", Some(0.9));
+            vec![core, peer("Keycloak", 1215.0, None)]
         }
         (Operation::ClientCredentials(Alg::ES256), _) => {
-            let signatures = seen(machine.ecdsa_all, "P-256 signatures of all cores");
-            vec![bare(0.8), signatures, peer("best peer", 2492.0, 0.0)]
+            let signatures = limit(machine.ecdsa_all, "P-256 signatures of all cores", None);
+            vec![bare(Some(0.8)), signatures, peer("oidc-provider", 2492.0, None)]
         }
-        (Operation::Introspection, _) => vec![bare(0.8), peer("best peer", 4851.0, 0.0)],
-        (Operation::Jwks, _) => vec![bare(0.95), peer("best peer", 25072.0, 0.0)],
-        (Operation::JwksNotModified, _) => vec![bare(0.95)],
-        (Operation::Password, _) => vec![held(machine.argon2, "bare argon2", 0.95)],
-        (Operation::Revoke, _) => vec![commit(0.8), single, Held { goal: None, ..bare(0.0) }],
-        (Operation::Userinfo, _) => vec![Held { goal: None, ..bare(0.0) }],
+        (Operation::Introspection, _) => vec![bare(Some(0.8)), peer("Rauthy", 4851.0, None)],
+        (Operation::Jwks, _) => vec![bare(Some(0.95)), peer("Rauthy", 25072.0, None)],
+        (Operation::JwksNotModified, _) => vec![bare(Some(0.95))],
+        (Operation::Password, _) => vec![limit(machine.argon2, "bare argon2", Some(0.95))],
+        (Operation::Revoke, _) => vec![commit(Some(0.8)), bare(None), single],
+        (Operation::Userinfo, _) => vec![bare(None)],
     }
 }
 

@@ -11,6 +11,7 @@
     reason = "a benchmark times processes from outside and prints"
 )]
 
+mod about;
 mod bare;
 mod closed;
 mod footprint;
@@ -71,6 +72,9 @@ struct Options {
     /// Also what takes long and gigabytes of disk: a million cached tokens, ten million sessions, a million swept.
     #[arg(long)]
     long: bool,
+    /// The sizes of the table that `--long` measures, beginning with the one that the others are held against.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000, 10_000_000])]
+    sessions: Vec<u64>,
     /// Where the figures are written as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -129,6 +133,7 @@ struct Bench {
 
 impl Bench {
     fn run(&mut self) -> anyhow::Result<()> {
+        self.report.about = self.runtime.block_on(about::machine(self.options.effort()))?;
         let place = self.runtime.block_on(Place::sqlite())?;
         let machine = limits::machine(&place.keys, self.options.limit_span())?;
         self.report.limits.extend(machine.named());
@@ -141,6 +146,7 @@ impl Bench {
             self.growth(&place)?;
         }
         let Some(admin) = self.options.postgres.clone() else { return Ok(()) };
+        self.report.about.extend(self.runtime.block_on(about::postgres(&admin))?);
         let place = self.runtime.block_on(Place::postgres(&admin))?;
         let measured = limits::postgres_commits(&admin, self.connections(), self.options.limit_span());
         let commits = self.runtime.block_on(measured)?;
@@ -205,8 +211,8 @@ impl Bench {
     fn growth(&mut self, place: &Place) -> anyhow::Result<()> {
         let effort = self.options.effort();
         let quick = self.options.quick;
-        let sizes = if quick { [1_000, 10_000, 250_000] } else { [1_000, 1_000_000, 10_000_000] };
-        self.report.rows.extend(growth::grow(&self.runtime, place, effort, &sizes)?);
+        let sizes = if quick { &[1_000, 10_000, 250_000] } else { self.options.sessions.as_slice() };
+        self.report.rows.extend(growth::grow(&self.runtime, place, effort, sizes)?);
         let swept = if quick { 10_000 } else { 1_000_000 };
         self.report.rows.extend(growth::sweep(&self.runtime, place, effort.span, swept)?);
         Ok(())

@@ -12,6 +12,8 @@ pub struct Measured {
     /// Processor microseconds for each answer, over all loads of the run.
     pub server_us: f64,
     pub client_us: f64,
+    /// Those of the database server, where it is a process of its own on this machine.
+    pub database_us: Option<f64>,
     /// The client's share of all the machine's cores.
     pub client_share: f64,
 }
@@ -35,6 +37,7 @@ impl Measured {
             latency: Latency::of(&latencies),
             server_us: costs.server * 1e6 / count,
             client_us: costs.client * 1e6 / count,
+            database_us: costs.database.map(|seconds| seconds * 1e6 / count),
             client_share: costs.client / (costs.seconds * process::cores() as f64),
         }
     }

@@ -23,6 +23,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
 use super::goals::Store;
+use super::process;
 
 /// The user.
 pub const USERNAME: &str = "alice";
@@ -36,6 +37,8 @@ pub struct Place {
     pub url: String,
     /// A superuser's URL of the server that the database is dropped on.
     admin: Option<String>,
+    /// PostgreSQL's first process, where it runs on this machine.
+    pub postmaster: Option<u32>,
     pub clients: Clients,
     /// The keys of the service, opened: what signs, and what refresh tokens are made with.
     pub keys: Arc<Snapshot>,
@@ -72,23 +75,27 @@ impl Place {
     pub async fn sqlite() -> anyhow::Result<Self> {
         let folder = folder()?;
         let url = format!("sqlite://{}", folder.path().join("bench.db").display());
-        Self::settle(folder, Store::Sqlite, url, None).await
+        Self::settle(folder, url, None).await
     }
 
     /// On a database of its own, on the server that a superuser's URL names.
     pub async fn postgres(admin: &str) -> anyhow::Result<Self> {
         let url = create_database(admin, "load").await?;
-        Self::settle(folder()?, Store::Postgres, url, Some(admin.to_owned())).await
+        let postmaster = postmaster(admin).await?;
+        let mut place = Self::settle(folder()?, url, Some(admin.to_owned())).await?;
+        place.postmaster = postmaster;
+        Ok(place)
     }
 
-    async fn settle(folder: TempDir, store: Store, url: String, admin: Option<String>) -> anyhow::Result<Self> {
+    async fn settle(folder: TempDir, url: String, admin: Option<String>) -> anyhow::Result<Self> {
+        let store = if admin.is_some() { Store::Postgres } else { Store::Sqlite };
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let app = App::start(settings(folder.path(), &url, address)?, Sources::default()).await?;
         let furnished = furnish(&app).await;
         let keys = app.context.replica.keys();
         app.stop().await;
-        Ok(Self { folder, store, address, url, admin, clients: furnished?, keys })
+        Ok(Self { folder, store, address, url, admin, postmaster: None, clients: furnished?, keys })
     }
 
     pub fn path(&self) -> &Path {
@@ -154,6 +161,15 @@ async fn furnish(app: &App) -> anyhow::Result<Clients> {
     let mut registered = registered.into_iter();
     let mut next = || registered.next().context("a client is missing");
     Ok(Clients { es256: next()?, rs256: next()? })
+}
+
+/// The parent of the server's processes; `None` where they are on another machine.
+async fn postmaster(admin: &str) -> anyhow::Result<Option<u32>> {
+    let mut conn = PgConnection::connect(admin).await.context("PostgreSQL does not answer")?;
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut conn).await?;
+    let parent = process::parent_of(u32::try_from(pid)?, "postgres").ok();
+    conn.close().await?;
+    Ok(parent)
 }
 
 /// A new database, and its URL.

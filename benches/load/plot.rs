@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::goals::Held;
+use super::goals::{Held, Kind};
 use super::report::{Figure, Report, Row, number};
 
 const WIDTH: f64 = 800.0;
@@ -42,7 +42,7 @@ struct Bar<'a> {
 /// Of a row that has a rate and a limit: the limit that its goal names, or else the first.
 fn bar(row: &Row) -> Option<Bar<'_>> {
     let Figure::Requests(measured) = &row.figure else { return None };
-    let limits = || row.held.iter().filter(|held| !held.is_peer);
+    let limits = || row.held.iter().filter(|held| held.kind == Kind::Limit);
     let held = limits().find(|held| held.goal.is_some()).or_else(|| limits().next())?;
     Some(Bar { row, rate: measured.rate, held })
 }

@@ -1,18 +1,47 @@
 //! What a process costs, by the kernel's account in `/proc`.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 /// Clock ticks a second in `/proc/PID/stat`: Linux shows 100 to every program, whatever its own timer does.
 const TICKS: f64 = 100.0;
 
 /// Seconds of all cores that the process has used so far, in itself and in the kernel.
 pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = read(pid, "stat")?;
-    // The second field is the name in brackets, in which anything may stand.
-    let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
-    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
-    let mut next = || ticks.next().context("no times in /proc/PID/stat");
-    Ok((next()?? + next()??) / TICKS)
+    Stat::of(pid).map(|stat| stat.own)
+}
+
+/// The same of a process and all its children, those that have ended too.
+pub fn family_cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let parent = Stat::of(pid)?;
+    let numbered = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // One that ends in between is counted with its parent the next time.
+    let children = numbered.filter_map(|child| Stat::of(child).ok()).filter(|stat| stat.parent == pid);
+    Ok(parent.own + parent.ended + children.map(|stat| stat.own + stat.ended).sum::<f64>())
+}
+
+/// The parent of a process of that name; fails where there is none, as with a server on another machine.
+pub fn parent_of(pid: u32, name: &str) -> anyhow::Result<u32> {
+    ensure!(read(pid, "comm")?.trim() == name, "process {pid} is not {name}");
+    Stat::of(pid).map(|stat| stat.parent)
+}
+
+struct Stat {
+    parent: u32,
+    /// Seconds of its own, and of its children that have ended.
+    own: f64,
+    ended: f64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> anyhow::Result<Self> {
+        let stat = read(pid, "stat")?;
+        // The second field is the name in brackets, in which anything may stand.
+        let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
+        let fields: Vec<_> = fields.split_whitespace().collect();
+        let ticks = |index: usize| Ok::<f64, anyhow::Error>(fields.get(index).context("too short")?.parse()?);
+        let parent = fields.get(1).context("no parent in /proc/PID/stat")?.parse()?;
+        Ok(Self { parent, own: (ticks(11)? + ticks(12)?) / TICKS, ended: (ticks(13)? + ticks(14)?) / TICKS })
+    }
 }
 
 /// Resident memory, in MiB.

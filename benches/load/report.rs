@@ -1,7 +1,8 @@
 //! What was found: a table for people, the same as JSON.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::about::About;
 use super::goals::{Goal, Held};
 use super::measured::Measured;
 
@@ -25,26 +26,38 @@ pub enum Figure {
 
 #[derive(Default)]
 pub struct Report {
+    pub about: About,
     /// The limits of the machine, as they were measured in this run: a second.
     pub limits: Vec<(String, f64)>,
     pub rows: Vec<Row>,
 }
 
+/// Columns of the table before what a row is held against.
+const FIGURES: usize = 118;
+
 impl Report {
     pub fn print(&self) {
+        println!();
+        for (name, value) in &self.about {
+            println!("{name:<12} {value}");
+        }
         println!("\nlimits of this machine, in this run");
         for (name, rate) in &self.limits {
             println!("  {name:<52} {:>10} /s", number(*rate));
         }
+        let heads = ["rate", "p50 ms", "p99", "p99.9", "server us", "client us", "db us"];
+        let [rate, p50, p99, p999, server, client, database] = heads;
         println!(
-            "\n{:<42} {:<10} {:>11} {:>7} {:>7} {:>7} {:>7} {:>7}   {:<38} {:>9} {:>6}  goal",
-            "operation", "database", "rate", "p50 ms", "p99", "p99.9", "srv us", "cli us", "limit", "at", "ratio"
+            "\n{:<42} {:<10} {rate:>11} {p50:>8} {p99:>8} {p999:>8} {server:>9} {client:>9} {database:>5}  {:<34} {:>9} \
+             {:>6}  goal",
+            "operation", "database", "held against", "at", "ratio"
         );
         for row in &self.rows {
             let mut lines = row.held.iter().map(held);
-            println!("{:<42} {:<10} {}   {}", row.operation, row.database, figure(&row.figure), or_empty(lines.next()));
+            let first = format!("{:<42} {:<10} {}", row.operation, row.database, figure(&row.figure));
+            println!("{first:<FIGURES$}  {}", lines.next().unwrap_or_default());
             for line in lines {
-                println!("{:<111}{line}", "");
+                println!("{:<FIGURES$}  {line}", "");
             }
         }
         let (met, missed) = self.tally();
@@ -58,34 +71,29 @@ impl Report {
     }
 
     pub fn json(&self) -> Value {
-        let limits: serde_json::Map<_, _> =
-            self.limits.iter().map(|(name, rate)| (name.clone(), json!(rate))).collect();
+        let about: Map<_, _> = self.about.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let limits: Map<_, _> = self.limits.iter().map(|(name, rate)| (name.clone(), json!(rate))).collect();
         let rows: Vec<_> = self.rows.iter().map(row_json).collect();
-        json!({ "limits": limits, "rows": rows })
+        json!({ "about": about, "limits_per_second": limits, "rows": rows })
     }
-}
-
-fn or_empty(text: Option<String>) -> String {
-    text.unwrap_or_default()
 }
 
 fn figure(figure: &Figure) -> String {
-    let other = |value: f64, unit: &str| format!("{value:>8.1} {unit:<2} {:>39}", "");
     match figure {
-        Figure::Requests(Measured { rate, latency, server_us, client_us, .. }) => format!(
-            "{:>9}/s {:>7.2} {:>7.2} {:>7.2} {server_us:>7.1} {client_us:>7.1}",
-            number(*rate),
-            latency.p50,
-            latency.p99,
-            latency.p999
-        ),
-        Figure::Paced(Measured { rate, latency, .. }) => {
-            format!("{:>9}/s {:>7.2} {:>7.2} {:>7.2} {:>15}", number(*rate), latency.p50, latency.p99, latency.p999, "")
+        Figure::Requests(measured) => {
+            let Measured { server_us, client_us, database_us, .. } = measured;
+            let database = database_us.map_or_else(|| "-".to_owned(), |us| format!("{us:.0}"));
+            format!("{} {server_us:>9.1} {client_us:>9.1} {database:>5}", pace(measured))
         }
-        Figure::Milliseconds(value) => other(*value, "ms"),
-        Figure::Mebibytes(value) => other(*value, "MiB"),
-        Figure::Bytes(value) => other(*value, "B"),
+        Figure::Paced(measured) => pace(measured),
+        Figure::Milliseconds(value) => format!("{value:>8.1} ms"),
+        Figure::Mebibytes(value) => format!("{value:>7.1} MiB"),
+        Figure::Bytes(value) => format!("{value:>9.0} B"),
     }
+}
+
+fn pace(Measured { rate, latency, .. }: &Measured) -> String {
+    format!("{:>9}/s {:>8.2} {:>8.2} {:>8.2}", number(*rate), latency.p50, latency.p99, latency.p999)
 }
 
 fn held(held: &Held) -> String {
@@ -93,7 +101,7 @@ fn held(held: &Held) -> String {
         (Some(goal), Some(met)) => format!("{} {}", wanted(goal), if met { "met" } else { "MISSED" }),
         _ => "-".to_owned(),
     };
-    format!("{:<38} {:>9} {:>6.2}  {goal}", held.against, number(held.limit), held.ratio)
+    format!("{:<34} {:>9} {:>6.2}  {goal}", held.against, number(held.limit), held.ratio)
 }
 
 fn wanted(goal: Goal) -> String {
@@ -124,7 +132,7 @@ fn row_json(row: &Row) -> Value {
         .held
         .iter()
         .map(|held| {
-            json!({ "limit": held.against, "at": held.limit, "ratio": held.ratio, "goal": held.goal.map(wanted),
+            json!({ "against": held.against, "at": held.limit, "ratio": held.ratio, "goal": held.goal.map(wanted),
                     "met": held.is_met() })
         })
         .collect();
@@ -137,6 +145,7 @@ fn row_json(row: &Row) -> Value {
             "longest_ms": measured.latency.longest,
             "server_cpu_us": measured.server_us,
             "client_cpu_us": measured.client_us,
+            "database_cpu_us": measured.database_us,
             "client_share": measured.client_share,
         }),
         Figure::Milliseconds(value) => json!({ "milliseconds": value }),

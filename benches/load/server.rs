@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    postmaster: Option<u32>,
     /// From exec to the first answer that says it is ready.
     pub took: Duration,
 }
@@ -44,7 +45,12 @@ impl Server {
             .env("LATCHKEY__KEYS__DIRECTORY", place.key_directory())
             .envs(settings.iter().copied());
         let began = Instant::now();
-        let mut server = Self { child: command.spawn()?, address: place.address, took: Duration::ZERO };
+        let mut server = Self {
+            child: command.spawn()?,
+            address: place.address,
+            postmaster: place.postmaster,
+            took: Duration::ZERO,
+        };
         while !is_ready(place.address) {
             if let Some(status) = server.child.try_wait()? {
                 let log = std::fs::read_to_string(place.path().join("latchkey.log")).unwrap_or_default();
@@ -60,7 +66,7 @@ impl Server {
     }
 
     pub fn target(&self) -> Target {
-        Target { address: self.address, pid: self.child.id() }
+        Target { address: self.address, pid: self.child.id(), database: self.postmaster }
     }
 
     /// Resident memory, in MiB.
