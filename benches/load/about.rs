@@ -1,5 +1,6 @@
 //! What a run was made on and with: figures mean nothing without it.
 
+use anyhow::bail;
 use latchkey::domain::sources::{Clock as _, SystemClock};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
@@ -34,12 +35,15 @@ pub async fn machine(effort: Effort) -> anyhow::Result<About> {
 /// The PostgreSQL server.
 ///
 /// # Errors
-/// It does not answer.
-pub async fn postgres(admin: &str) -> anyhow::Result<About> {
+/// It does not answer, or what it commits is not durable where it must be.
+pub async fn postgres(admin: &str, must_be_durable: bool) -> anyhow::Result<About> {
     let mut conn = PgConnection::connect(admin).await?;
     let mut told = Vec::new();
     for setting in ["server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers"] {
         let value: String = sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut conn).await?;
+        if must_be_durable && setting == "fsync" && value != "on" {
+            bail!("PostgreSQL runs with fsync off: nothing that it commits is durable, so no figure counts");
+        }
         told.push(format!("{setting} {value}"));
     }
     conn.close().await?;

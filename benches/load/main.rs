@@ -146,7 +146,7 @@ impl Bench {
             self.growth(&place)?;
         }
         let Some(admin) = self.options.postgres.clone() else { return Ok(()) };
-        self.report.about.extend(self.runtime.block_on(about::postgres(&admin))?);
+        self.report.about.extend(self.runtime.block_on(about::postgres(&admin, !self.options.quick))?);
         let place = self.runtime.block_on(Place::postgres(&admin))?;
         let measured = limits::postgres_commits(&admin, self.connections(), self.options.limit_span());
         let commits = self.runtime.block_on(measured)?;
