@@ -38,6 +38,10 @@ fn a_durable_refresh_is_ten_times_the_best_peer_and_near_the_lower_limit() {
     let http = Limits { bare: 10_000.0, ..limits() };
     let held = judge(refresh, Store::Sqlite, 8300.0, &http);
     assert_eq!(held.iter().filter_map(Held::is_met).collect::<Vec<_>>(), [true, true]);
+    // What was measured beside it counts.
+    let mut beside = limits();
+    beside.set(refresh, 25_000.0);
+    assert_eq!(judge(refresh, Store::Sqlite, 16_000.0, &beside)[1].is_met(), Some(false));
     // On a machine of half the speed, so are the peers.
     let slow = Limits { machine: Machine { rsa_core: PEERS / 2.0, ..limits().machine }, ..limits() };
     assert_eq!(judge(refresh, Store::Sqlite, 4135.0, &slow)[0].is_met(), Some(true));

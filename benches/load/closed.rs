@@ -1,4 +1,5 @@
-//! One operation in a closed loop, and the bare endpoint on the same request right after it, as often as wanted.
+//! One operation in a closed loop, and right after it the bare endpoint on the same request and the limit that its goal
+//! names, as often as wanted: what disturbs the machine for a while disturbs both.
 
 use std::time::Duration;
 
@@ -29,17 +30,24 @@ pub struct Effort {
     pub runs: usize,
 }
 
-/// The medians: of the product, and of the bare endpoint.
+/// The medians: of the product, of the bare endpoint, and of what else was measured beside them.
 pub struct Compared {
     pub product: Measured,
     pub bare: Measured,
+    pub beside: Option<f64>,
 }
 
 /// # Errors
 /// The service does not start, or an answer is not what must come.
-pub fn compare(runtime: &Runtime, operation: Operation, place: &Place, effort: Effort) -> anyhow::Result<Compared> {
+pub fn compare(
+    runtime: &Runtime,
+    operation: Operation,
+    place: &Place,
+    effort: Effort,
+    beside: impl Fn() -> anyhow::Result<Option<f64>>,
+) -> anyhow::Result<Compared> {
     let forged = if operation == Operation::Revoke { Some(forge_sessions(runtime, place, effort)?) } else { None };
-    let (mut products, mut bares) = (Vec::new(), Vec::new());
+    let (mut products, mut bares, mut limits) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..effort.runs.max(1) {
         let server = Server::start(place)?;
         let (ready, mut sample) = match forged {
@@ -55,8 +63,10 @@ pub fn compare(runtime: &Runtime, operation: Operation, place: &Place, effort: E
             .map(|_| Box::new(Fixed::new(request.clone(), status, "")) as Box<dyn Caller>)
             .collect();
         bares.push(measure(bare.target(), ready, effort.span)?);
+        drop(bare);
+        limits.extend(beside()?);
     }
-    Ok(Compared { product: middle(products)?, bare: middle(bares)? })
+    Ok(Compared { product: middle(products)?, bare: middle(bares)?, beside: median(limits, |rate| *rate) })
 }
 
 fn measure(target: Target, callers: Vec<Box<dyn Caller>>, span: Span) -> anyhow::Result<Measured> {

@@ -144,6 +144,19 @@ pub struct Limits {
     pub client_share: f64,
 }
 
+impl Limits {
+    /// Takes the limit that the operation's goal names as it was measured beside it.
+    pub const fn set(&mut self, operation: Operation, rate: f64) {
+        match operation {
+            Operation::Refresh(Alg::ES256) | Operation::Revoke => self.commits.grouped = rate,
+            Operation::Refresh(Alg::RS256) => self.machine.rsa_all = rate,
+            Operation::ClientCredentials(Alg::RS256) => self.machine.rsa_core = rate,
+            Operation::Password => self.machine.argon2 = rate,
+            _ => {}
+        }
+    }
+}
+
 /// A figure beside what it is held against.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {

@@ -34,12 +34,15 @@ pub fn machine(keys: &Snapshot, span: Duration) -> anyhow::Result<Machine> {
         rsa_all: signatures(keys, Alg::RS256, cores(), span)?,
         ecdsa_core: signatures(keys, Alg::ES256, 1, span)?,
         ecdsa_all: signatures(keys, Alg::ES256, cores(), span)?,
-        argon2: password_hashes(cores(), span)?,
+        argon2: password_hashes(span)?,
     })
 }
 
 /// Signatures a second of the product's own signer, on so many threads.
-fn signatures(keys: &Snapshot, alg: Alg, threads: usize, span: Duration) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// The key signs nothing.
+pub fn signatures(keys: &Snapshot, alg: Alg, threads: usize, span: Duration) -> anyhow::Result<f64> {
     let slot = keys.active(alg).with_context(|| format!("no active {alg} key"))?;
     let sign = || -> anyhow::Result<()> {
         std::hint::black_box(slot.sign(std::hint::black_box(&MESSAGE))?);
@@ -48,14 +51,17 @@ fn signatures(keys: &Snapshot, alg: Alg, threads: usize, span: Duration) -> anyh
     on_threads(threads, span, || sign)
 }
 
-/// Password hashes a second with the default parameters, in memory that is used again.
-fn password_hashes(threads: usize, span: Duration) -> anyhow::Result<f64> {
+/// Password hashes a second of all cores, with the default parameters and in memory that is used again.
+///
+/// # Errors
+/// argon2 refuses the parameters.
+pub fn password_hashes(span: Duration) -> anyhow::Result<f64> {
     let cost = Settings::default().passwords;
     let params = Params::new(cost.memory_kib, cost.iterations, cost.parallelism, Some(32))
         .map_err(|fault| anyhow::anyhow!("argon2 refuses the parameters: {fault}"))?;
     let blocks = params.block_count();
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    on_threads(threads, span, || {
+    on_threads(cores(), span, || {
         let (argon2, mut memory) = (argon2.clone(), vec![Block::new(); blocks]);
         move || {
             let mut output = [0; 32];
@@ -114,8 +120,27 @@ pub async fn sqlite_commits(connections: usize, span: Duration) -> anyhow::Resul
     }
     let single = f64::from(count) / began.elapsed().as_secs_f64();
     conn.close().await?;
-    let url = format!("sqlite://{}", folder.path().join("grouped.db").display());
-    Ok(Commits { single, grouped: grouped(&url, connections, span).await? })
+    Ok(Commits { single, grouped: sqlite_group_commits(connections, span).await? })
+}
+
+/// Rows a second through the store, on a new file.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn sqlite_group_commits(connections: usize, span: Duration) -> anyhow::Result<f64> {
+    let folder = folder()?;
+    grouped(&format!("sqlite://{}", folder.path().join("grouped.db").display()), connections, span).await
+}
+
+/// Rows a second through the store, on a new database.
+///
+/// # Errors
+/// The server does not answer, or makes no database.
+pub async fn postgres_group_commits(admin: &str, connections: usize, span: Duration) -> anyhow::Result<f64> {
+    let url = create_database(admin, "limit").await?;
+    let measured = grouped(&url, connections, span).await;
+    drop_database(admin, &url);
+    measured
 }
 
 /// The same of PostgreSQL, where every connection commits for itself.
@@ -142,12 +167,11 @@ pub async fn postgres_commits(admin: &str, connections: usize, span: Duration) -
                 Ok::<_, anyhow::Error>(count as f64 / began.elapsed().as_secs_f64())
             });
         }
-        let single = sum(tasks).await?;
-        Ok(Commits { single, grouped: grouped(&url, connections, span).await? })
+        sum(tasks).await
     };
-    let measured = measured.await;
+    let single = measured.await;
     drop_database(admin, &url);
-    measured
+    Ok(Commits { single: single?, grouped: postgres_group_commits(admin, connections, span).await? })
 }
 
 /// Rows a second through the store's own queue and group commit, each caller waiting for its own.

@@ -33,12 +33,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
+use latchkey::domain::key::Alg;
 use tokio::runtime::Runtime;
 
 use self::closed::{Compared, Effort, compare};
 use self::generator::Span;
-use self::goals::{Commits, Limits, Machine, Operation, Store, judge};
+use self::goals::{Limits, Machine, Operation, Store, judge};
 use self::place::Place;
 use self::report::{Figure, Report, Row};
 
@@ -134,87 +136,119 @@ struct Bench {
 impl Bench {
     fn run(&mut self) -> anyhow::Result<()> {
         self.report.about = self.runtime.block_on(about::machine(self.options.effort()))?;
-        let place = self.runtime.block_on(Place::sqlite())?;
+        let place = self.place(Store::Sqlite)?;
         let machine = limits::machine(&place.keys, self.options.limit_span())?;
         self.report.limits.extend(machine.named());
-        let commits = self.runtime.block_on(limits::sqlite_commits(self.connections(), self.options.limit_span()))?;
-        self.database(&place, machine, commits)?;
-        self.footprint(&place)?;
-        drop(place);
-        if self.options.long && self.options.wants("growth") {
-            let place = self.runtime.block_on(Place::sqlite())?;
-            self.growth(&place)?;
-        }
-        let Some(admin) = self.options.postgres.clone() else { return Ok(()) };
-        self.report.about.extend(self.runtime.block_on(about::postgres(&admin, !self.options.quick))?);
-        let place = self.runtime.block_on(Place::postgres(&admin))?;
-        let measured = limits::postgres_commits(&admin, self.connections(), self.options.limit_span());
-        let commits = self.runtime.block_on(measured)?;
-        self.database(&place, machine, commits)?;
-        drop(place);
-        if self.options.long && self.options.wants("growth") {
-            let place = self.runtime.block_on(Place::postgres(&admin))?;
-            self.growth(&place)?;
+        self.database(place, machine)?;
+        self.footprint()?;
+        self.growth(Store::Sqlite)?;
+        if let Some(admin) = &self.options.postgres {
+            let about = self.runtime.block_on(about::postgres(admin, !self.options.quick))?;
+            self.report.about.extend(about);
+            self.database(self.place(Store::Postgres)?, machine)?;
+            self.growth(Store::Postgres)?;
         }
         Ok(())
     }
 
-    fn connections(&self) -> usize {
-        self.options.effort().connections
+    fn admin(&self) -> anyhow::Result<&str> {
+        self.options.postgres.as_deref().context("no PostgreSQL was named")
+    }
+
+    /// A new place, that nothing has been done in yet.
+    fn place(&self, store: Store) -> anyhow::Result<Place> {
+        match store {
+            Store::Sqlite => self.runtime.block_on(Place::sqlite()),
+            Store::Postgres => self.runtime.block_on(Place::postgres(self.admin()?)),
+        }
     }
 
     /// Every operation on one database, and what logins do to the others.
-    fn database(&mut self, place: &Place, machine: Machine, commits: Commits) -> anyhow::Result<()> {
-        self.report.limits.extend(commits.named(place.store));
-        let effort = self.options.effort();
+    fn database(&mut self, place: Place, machine: Machine) -> anyhow::Result<()> {
+        let (store, effort, span) = (place.store, self.options.effort(), self.options.limit_span());
+        let commits = match store {
+            Store::Sqlite => self.runtime.block_on(limits::sqlite_commits(effort.connections, span))?,
+            Store::Postgres => {
+                self.runtime.block_on(limits::postgres_commits(self.admin()?, effort.connections, span))?
+            }
+        };
+        self.report.limits.extend(commits.named(store));
         for operation in Operation::ALL.into_iter().filter(|operation| self.options.wants(operation.name())) {
             // What the database has no part in is measured once.
-            if place.store == Store::Postgres && !operation.is_stored() {
+            if store == Store::Postgres && !operation.is_stored() {
                 continue;
             }
-            eprintln!("{operation} on {}", place.store);
-            let Compared { product, bare } = compare(&self.runtime, operation, place, effort)?;
-            let limits = Limits { machine, commits, bare: bare.rate, client_share: product.client_share };
+            eprintln!("{operation} on {store}");
+            // Revocations are remembered for as long as tokens live: nothing else is to be slowed by a million of them.
+            let own = if operation == Operation::Revoke { Some(self.place(store)?) } else { None };
+            let place = own.as_ref().unwrap_or(&place);
+            let beside = || self.beside(operation, place);
+            let Compared { product, bare, beside } = compare(&self.runtime, operation, place, effort, beside)?;
+            let mut limits = Limits { machine, commits, bare: bare.rate, client_share: product.client_share };
+            if let Some(rate) = beside {
+                limits.set(operation, rate);
+            }
             self.report.rows.push(Row {
                 operation: operation.to_string(),
-                database: place.store.to_string(),
+                database: store.to_string(),
                 figure: Figure::Requests(product),
-                held: judge(operation, place.store, product.rate, &limits),
+                held: judge(operation, store, product.rate, &limits),
             });
         }
         if self.options.wants("logins") {
-            eprintln!("logins on {}", place.store);
-            self.report.rows.extend(logins::beside_logins(place, effort)?);
+            eprintln!("logins on {store}");
+            self.report.rows.extend(logins::beside_logins(&place, effort)?);
         }
         Ok(())
     }
 
-    fn footprint(&mut self, place: &Place) -> anyhow::Result<()> {
-        let (connections, quick) = (self.connections(), self.options.quick);
+    /// The limit that the operation's goal names, measured once more.
+    fn beside(&self, operation: Operation, place: &Place) -> anyhow::Result<Option<f64>> {
+        let (span, connections) = (self.options.limit_span(), self.options.effort().connections);
+        Ok(Some(match operation {
+            Operation::Refresh(Alg::RS256) => limits::signatures(&place.keys, Alg::RS256, process::cores(), span)?,
+            Operation::ClientCredentials(Alg::RS256) => limits::signatures(&place.keys, Alg::RS256, 1, span)?,
+            Operation::Password => limits::password_hashes(span)?,
+            Operation::Refresh(Alg::ES256) | Operation::Revoke => match place.store {
+                Store::Sqlite => self.runtime.block_on(limits::sqlite_group_commits(connections, span))?,
+                Store::Postgres => {
+                    self.runtime.block_on(limits::postgres_group_commits(self.admin()?, connections, span))?
+                }
+            },
+            _ => return Ok(None),
+        }))
+    }
+
+    fn footprint(&mut self) -> anyhow::Result<()> {
+        let quick = self.options.quick;
+        let connections = self.options.effort().connections;
+        let place = self.place(Store::Sqlite)?;
+        if self.options.wants("start") {
+            eprintln!("start");
+            self.report.rows.push(footprint::starts(&place, if quick { 3 } else { 20 })?);
+        }
         if self.options.wants("memory") {
             eprintln!("memory");
             let requests = if quick { 1_000 } else { 100_000 };
-            self.report.rows.extend(footprint::memory(place, connections, requests, !quick)?);
+            self.report.rows.extend(footprint::memory(&place, connections, requests, !quick)?);
         }
-        if self.options.long && self.options.wants("memory") {
+        if self.options.wants("memory") && self.options.long {
             eprintln!("memory of cached tokens");
             let tokens = if quick { 10_000 } else { 1_000_000 };
-            self.report.rows.extend(footprint::remembered(place, connections, tokens)?);
-        }
-        if self.options.wants("start") {
-            eprintln!("start");
-            self.report.rows.push(footprint::starts(place, if quick { 3 } else { 20 })?);
+            self.report.rows.extend(footprint::remembered(&place, connections, tokens)?);
         }
         Ok(())
     }
 
-    fn growth(&mut self, place: &Place) -> anyhow::Result<()> {
-        let effort = self.options.effort();
-        let quick = self.options.quick;
+    fn growth(&mut self, store: Store) -> anyhow::Result<()> {
+        if !self.options.long || !self.options.wants("growth") {
+            return Ok(());
+        }
+        let (effort, quick, place) = (self.options.effort(), self.options.quick, self.place(store)?);
         let sizes = if quick { &[1_000, 10_000, 250_000] } else { self.options.sessions.as_slice() };
-        self.report.rows.extend(growth::grow(&self.runtime, place, effort, sizes)?);
+        self.report.rows.extend(growth::grow(&self.runtime, &place, effort, sizes)?);
         let swept = if quick { 10_000 } else { 1_000_000 };
-        self.report.rows.extend(growth::sweep(&self.runtime, place, effort.span, swept)?);
+        self.report.rows.extend(growth::sweep(&self.runtime, &place, effort.span, swept)?);
         Ok(())
     }
 }
