@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, ensure};
 use latchkey::app::{App, Sources};
@@ -174,7 +175,8 @@ async fn postmaster(admin: &str) -> anyhow::Result<Option<u32>> {
 
 /// A new database, and its URL.
 pub async fn create_database(admin: &str, what: &str) -> anyhow::Result<String> {
-    let name = format!("latchkey_bench_{what}_{}", std::process::id());
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("latchkey_bench_{what}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let (server, _) = admin.rsplit_once('/').context("the URL of PostgreSQL names no database")?;
     let mut conn = PgConnection::connect(admin).await.context("PostgreSQL does not answer")?;
     conn.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).await?;
