@@ -43,8 +43,12 @@ fn a_durable_refresh_is_ten_times_the_best_peer_and_near_the_lower_limit() {
     beside.set(refresh, 25_000.0);
     assert_eq!(judge(refresh, Store::Sqlite, 16_000.0, &beside)[1].is_met(), Some(false));
     // On a machine of half the speed, so are the peers.
-    let slow = Limits { machine: Machine { rsa_core: PEERS / 2.0, ..limits().machine }, ..limits() };
+    let mut slow = limits();
+    slow.machine = Machine { rsa_core: PEERS / 2.0, ecdsa_core: 20_000.0, ..slow.machine };
     assert_eq!(judge(refresh, Store::Sqlite, 4135.0, &slow)[0].is_met(), Some(true));
+    // One that is slow at RSA alone is not a slow machine.
+    slow.machine.ecdsa_core = 40_000.0;
+    assert_eq!(judge(refresh, Store::Sqlite, 8269.0, &slow)[0].is_met(), Some(false));
 }
 
 #[test]

@@ -6,17 +6,17 @@ use std::fmt::Write as _;
 use super::goals::{Goal, Held, Kind};
 use super::report::{Figure, Report, Row, number};
 
-const WIDTH: f64 = 800.0;
-const TOP: f64 = 44.0;
+const WIDTH: f64 = 880.0;
+const TOP: f64 = 46.0;
 const STEP: f64 = 30.0;
 const BAR: f64 = 14.0;
 /// Where bars begin, and how long one of a whole limit is.
-const LEFT: f64 = 230.0;
+const LEFT: f64 = 250.0;
 const WHOLE: f64 = 250.0;
 
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.quiet{fill:#59636e}.limit{fill:#d1d9e0}\
-                     .rate{fill:#0969da}.goal{stroke:#1f2328;stroke-width:2}@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.quiet{fill:#9198a1}\
-                     .limit{fill:#3d444d}.rate{fill:#4493f8}.goal{stroke:#f0f6fc}}";
+                     .rate{fill:#0969da}.goal{stroke:#1f2328;stroke-width:2}.panel{fill:#fff;stroke:#d0d7de}@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.quiet{fill:#9198a1}\
+                     .limit{fill:#3d444d}.rate{fill:#4493f8}.goal{stroke:#f0f6fc}.panel{fill:#0d1117;stroke:#3d444d}}";
 
 pub fn svg(report: &Report) -> String {
     let bars: Vec<_> = report.rows.iter().filter_map(bar).collect();
@@ -24,7 +24,10 @@ pub fn svg(report: &Report) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
          aria-label=\"Requests a second of each operation, within what the machine allows\">\n<style>{STYLE}</style>\n\
-         <text x=\"8\" y=\"24\" class=\"quiet\">requests a second, within the limit that was measured beside them; the mark is the goal</text>\n"
+         <rect class=\"panel\" x=\".5\" y=\".5\" width=\"{}\" height=\"{}\" rx=\"8\"/>\n\
+         <text x=\"16\" y=\"28\" class=\"quiet\">requests a second, within the limit that was measured beside them; the mark is the goal</text>\n",
+        WIDTH - 1.0,
+        height - 1.0,
     );
     for (index, bar) in bars.iter().enumerate() {
         draw(&mut text, TOP + STEP * index as f64, bar);
@@ -62,7 +65,7 @@ fn draw(text: &mut String, y: f64, Bar { row, rate, held }: &Bar<'_>) {
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "<text x=\"8\" y=\"{base}\">{name} <tspan class=\"quiet\">{database}</tspan></text>\
+        "<text x=\"16\" y=\"{base}\">{name} <tspan class=\"quiet\">{database}</tspan></text>\
          <rect class=\"limit\" x=\"{LEFT}\" y=\"{bar_y}\" width=\"{WHOLE}\" height=\"{BAR}\" rx=\"3\"/>\
          <rect class=\"rate\" x=\"{LEFT}\" y=\"{bar_y}\" width=\"{filled:.1}\" height=\"{BAR}\" rx=\"3\"/>{goal}\
          <text x=\"{after}\" y=\"{base}\">{rate} <tspan dx=\"6\" class=\"quiet\">{share:.0} % of {limit}, {against}</tspan></text>"
