@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::parameters::{LARGEST_REQUEST, Parameters};
 use super::{AuthorizationRequest, Destination, Prompt};
 use crate::domain::client::{Client, GrantType, ResponseMode};
@@ -203,7 +206,11 @@ fn nul(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
 }
 
 fn request_object(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
-    let (code, text) = if draft.parameters.get("request").is_some() {
+    let (code, text) = if let Some(object) = draft.parameters.get("request") {
+        // A client that asks for its mode inside the object alone may take no other, so it is told there.
+        if let Some(mode) = mode_inside(object).filter(|mode| draft.client.response_modes.contains(mode)) {
+            draft.request.response_mode = mode;
+        }
         (Code::RequestNotSupported, "request objects are not taken; send the parameters themselves")
     } else if draft.parameters.get("request_uri").is_some() {
         (Code::RequestUriNotSupported, "request_uri is not taken; send the parameters themselves")
@@ -213,6 +220,13 @@ fn request_object(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
         return Ok(());
     };
     Err(OAuthError::new(code, text))
+}
+
+/// The `response_mode` in a request object (RFC 9101), signed or not: it binds no more than the one in the query would.
+fn mode_inside(object: &str) -> Option<ResponseMode> {
+    let claims = URL_SAFE_NO_PAD.decode(object.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    ResponseMode::parse(claims.get("response_mode")?.as_str()?)
 }
 
 fn response_type(draft: &mut Draft<'_>) -> Result<(), OAuthError> {
@@ -501,6 +515,27 @@ mod tests {
         assert_eq!(destination.state, None);
         let (_, _, destination) = refused_with(&client(), &with(&[("response_mode", "form_post"), ("scope", "x")]));
         assert_eq!(destination.response_mode, ResponseMode::FormPost);
+    }
+
+    #[test]
+    fn a_request_object_is_refused_in_the_mode_that_it_asks_for() {
+        let query_alone = Client { response_modes: vec![ResponseMode::Query], ..client() };
+        // {"response_mode":"form_post"}
+        let form_post = "e30.eyJyZXNwb25zZV9tb2RlIjoiZm9ybV9wb3N0In0.";
+        for (client, request, mode) in [
+            (&client(), form_post, ResponseMode::FormPost),
+            (&query_alone, form_post, ResponseMode::Query),
+            // {"response_mode":"fragment"}, {"response_mode":1}, [], {}
+            (&client(), "e30.eyJyZXNwb25zZV9tb2RlIjoiZnJhZ21lbnQifQ.", ResponseMode::Query),
+            (&client(), "e30.eyJyZXNwb25zZV9tb2RlIjoxfQ.", ResponseMode::Query),
+            (&client(), "e30.W10.", ResponseMode::Query),
+            (&client(), "e30.e30.", ResponseMode::Query),
+            (&client(), "e30.!.", ResponseMode::Query),
+            (&client(), "e30", ResponseMode::Query),
+        ] {
+            let (code, _, destination) = refused_with(client, &with(&[("request", request)]));
+            assert_eq!((code, destination.response_mode), (Code::RequestNotSupported, mode), "{request}");
+        }
     }
 
     #[test]
