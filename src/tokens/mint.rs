@@ -43,6 +43,18 @@ pub(super) fn check_lifetime(slot: &SigningSlot, iat: Timestamp, exp: Timestamp)
 /// # Errors
 /// The library refuses, which means a defect.
 pub fn sign<T: Serialize>(slot: &SigningSlot, typ: Typ, claims: &T) -> Result<String, MintError> {
+    let mut token = signing_input(slot, typ, claims)?;
+    let signature = slot.sign(token.as_bytes())?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
+    Ok(token)
+}
+
+/// What is signed (the JWS Signing Input of RFC 7515 section 2), with room for the signature behind it.
+///
+/// # Errors
+/// The claims have no form in JSON.
+pub fn signing_input<T: Serialize>(slot: &SigningSlot, typ: Typ, claims: &T) -> Result<String, serde_json::Error> {
     let header = slot.header(typ);
     let payload = serde_json::to_vec(claims)?;
     // Header, payload, an RSA signature of 2048 bits, two dots: one allocation for nearly every token.
@@ -50,9 +62,6 @@ pub fn sign<T: Serialize>(slot: &SigningSlot, typ: Typ, claims: &T) -> Result<St
     token.push_str(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
-    let signature = slot.sign(token.as_bytes())?;
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
     Ok(token)
 }
 
