@@ -21,7 +21,7 @@ mod health;
 mod json;
 mod metrics;
 mod moment;
-mod oauth;
+pub mod oauth;
 pub mod origin;
 pub mod pages;
 pub mod payload;

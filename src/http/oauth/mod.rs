@@ -1,7 +1,7 @@
 //! What clients call: token (RFC 6749), introspection (RFC 7662), revocation (RFC 7009), userinfo (OpenID Connect Core).
 
 mod answers;
-mod forms;
+pub mod forms;
 pub mod userinfo;
 
 use std::sync::Arc;
