@@ -11,9 +11,10 @@
 //! bytes, whatever machine counts. So the counts tell what a change costs, not how long a call takes: `micro.rs` does.
 //!
 //! From run to run most cases are equal to the instruction or within 0.1 %; `ticket_issue`, whose buffer grows, varies by
-//! up to 0.8 % with where the heap lies, and what uses hash maps and moka with the seeds and the clock. A margin of 2 % is
-//! above that, and below what a digest, a copy or a few allocations more cost. The counts hold for the compiler, the C
-//! library and the valgrind that the baseline names; with others they are printed and not judged.
+//! up to 0.8 % with where the heap lies, and what uses hash maps and moka a little with their seeds and the clock. A change
+//! elsewhere moves a case by 1 % or so, because other functions are inlined. The margin of 3 % is above both, and below
+//! what a digest, a copy of a text or a few allocations more cost. The counts hold for the compiler, the C library and the
+//! valgrind that the baseline names; with others they are printed and not judged.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
@@ -61,7 +62,7 @@ const WARM_UP: u32 = 200;
 const MEASURED: &str = "instructions::measured";
 
 /// In percent, in either direction.
-const MARGIN: f64 = 2.0;
+const MARGIN: f64 = 3.0;
 
 #[derive(Serialize, Deserialize)]
 struct Baseline {
