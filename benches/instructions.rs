@@ -10,8 +10,8 @@
 //! with AVX2, one without instructions for SHA: digests are computed in plain code, about 3,300 instructions for each 64
 //! bytes, whatever machine counts. So the counts tell what a change costs, not how long a call takes: `micro.rs` does.
 //!
-//! From run to run most cases are equal to the instruction or within 0.1 %; `ticket_issue`, whose buffer grows, varies by
-//! up to 0.8 % with where the heap lies, and what uses hash maps and moka a little with their seeds and the clock. A change
+//! From run to run most cases are equal to the instruction or within 0.1 %; `signing_input` and `ticket_issue`, whose
+//! buffers grow, vary by up to 1 % with where the heap lies, and hash maps and moka a little with seeds and clock. A change
 //! elsewhere moves a case by 1 % or so, because other functions are inlined. The margin of 3 % is above both, and below
 //! what a digest, a copy of a text or a few allocations more cost. The counts hold for the compiler, the C library and the
 //! valgrind that the baseline names; with others they are printed and not judged.
