@@ -123,7 +123,8 @@ impl From<&'static str> for Sql {
 }
 
 /// A statement that reads the rows of the JSON array `$1` as the relation `j`: the text before it, its columns with
-/// their types (`text`, `bigint`, `bytea`), the text after it. Bytes are written as [`Hex`].
+/// their types (`text`, `bigint`, `bytea`), the text after it. Bytes are written as [`Hex`]. SQLite keeps each row parsed
+/// (JSONB): as text it would be parsed again for its columns.
 macro_rules! from_json {
     (@sqlite $column:ident bytea) => { concat!("unhex(substr(value->>'", stringify!($column), "', 3))") };
     (@sqlite $column:ident $kind:ident) => { concat!("value->>'", stringify!($column), "'") };
@@ -133,7 +134,7 @@ macro_rules! from_json {
                 $before, "(SELECT ",
                 $crate::storage::sql::from_json!(@sqlite $first $first_kind), " AS ", stringify!($first),
                 $(", ", $crate::storage::sql::from_json!(@sqlite $column $kind), " AS ", stringify!($column),)*
-                " FROM json_each($1)) AS j", $after
+                " FROM jsonb_each($1)) AS j", $after
             ),
             postgres: concat!(
                 $before, "json_to_recordset($1::json) AS j(",
