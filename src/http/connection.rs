@@ -96,7 +96,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         let asker = self.asker(scheme);
         let service = service_fn(move |request| {
             let answering = phase.answering();
-            let answer = asker.ask(request);
+            // On the heap at once: hyper moves what it is given several times, and this is kilobytes.
+            let answer = Box::pin(asker.ask(request));
             async move {
                 let response = answer.await;
                 drop(answering);

@@ -170,6 +170,9 @@ pub fn pairs(bytes: &[u8]) -> Result<Vec<(String, String)>, OAuthError> {
 }
 
 fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return std::str::from_utf8(text).ok().map(|text| Zeroizing::new(text.to_owned()));
+    }
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
