@@ -41,7 +41,7 @@ pub(super) enum Order {
 
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
     let Action::List { kind, sub, client_id, after, order, limit, remote } = action;
-    let server = Remote::connect(&remote, || Ok(globals.load()?.settings), "admin:audit:read").await?;
+    let server = Remote::connect(&remote, globals, "admin:audit:read").await?;
     // A cursor belongs to an order, so with one and no order given the API's own, oldest first, is meant.
     let is_latest = order.is_none() && after.is_none();
     let direction = if is_latest || order == Some(Order::Desc) { "desc" } else { "asc" };
@@ -51,8 +51,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         ("sub", sub.as_deref()),
         ("client_id", client_id.as_deref()),
     ];
-    let query: Vec<(&str, &str)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let mut listed = server.list_after(&["audit"], &query, (limit > 0).then_some(limit), after).await?;
+    let mut listed = server.list_after(&["audit"], &asked, (limit > 0).then_some(limit), after).await?;
     if is_latest {
         // Turned round, the cursor of the older rest says nothing to someone who reads downwards.
         listed.items.reverse();

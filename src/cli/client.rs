@@ -234,21 +234,19 @@ impl Fields {
 }
 
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
-    let connect =
-        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
         Action::Add { client_id, fields, remote } => {
             let mut body = fields.body()?;
             if let Some(client_id) = client_id {
                 body.insert("client_id".into(), client_id.into());
             }
-            let server = connect(&remote, &needed(&body)).await?;
+            let server = Remote::connect(&remote, globals, &needed(&body)).await?;
             let made = server.change(Method::POST, &["clients"], Some(&Value::Object(body))).await?;
             print_object(&made, &remote)?;
             tell_secret(&made);
         }
         Action::List { remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             let listed = server.list(&["clients"], &[], None).await?;
             let columns = [
                 ("CLIENT", "client_id"),
@@ -261,7 +259,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             print_list(listed, &columns, &remote)?;
         }
         Action::Show { client, remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             print_object(&server.call(Method::GET, &["clients", &client], None).await?, &remote)?;
         }
         Action::Update { client, fields, enable, remote } => {
@@ -272,14 +270,14 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if body.is_empty() {
                 return Err(Failure::Unusable("nothing to change was named; see --help".into()));
             }
-            let server = connect(&remote, &needed(&body)).await?;
+            let server = Remote::connect(&remote, globals, &needed(&body)).await?;
             let path = ["clients", client.as_str()];
             let changed = server.change(Method::PATCH, &path, Some(&Value::Object(body))).await?;
             print_object(&changed, &remote)?;
             tell_secret(&changed);
         }
         Action::Delete { client, remote } => {
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             server.change(Method::DELETE, &["clients", &client], None).await?;
             note(format_args!("{client} is gone, its sessions have ended"));
         }
@@ -288,7 +286,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if let Some(overlap) = overlap {
                 body.insert("overlap".into(), overlap.into());
             }
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             let path = ["clients", client.as_str(), "secret"];
             let made = server.change(Method::POST, &path, Some(&Value::Object(body))).await?;
             print_object(&made, &remote)?;

@@ -65,11 +65,9 @@ pub(super) enum Mode {
 }
 
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
-    let connect =
-        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
         Action::List { remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             let columns = [
                 ("ALG", "alg"),
                 ("STATE", "state"),
@@ -92,13 +90,13 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if let Some(kid) = kid {
                 body["kid"] = kid.into();
             }
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             print_object(&server.call(Method::POST, &["keys", "rotate"], Some(&body)).await?, &remote)?;
         }
         Action::Import { pem, remote } => {
             let pem = input::text_from(&pem)?;
             let body = json!({ "pem": pem.as_str() });
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             print_object(&server.call(Method::POST, &["keys", "import"], Some(&body)).await?, &remote)?;
         }
         Action::RotateMaster => offline::rotate_master(globals).await?,

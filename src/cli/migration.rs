@@ -17,7 +17,7 @@ pub(super) struct Migration {
 }
 
 pub(super) async fn run(Migration { remote }: Migration, globals: &Globals) -> Result<()> {
-    let server = Remote::connect(&remote, || Ok(globals.load()?.settings), "admin:users:read").await?;
+    let server = Remote::connect(&remote, globals, "admin:users:read").await?;
     let mut report = server.call(Method::GET, &["migration"], None).await?;
     if remote.json {
         return print_object(&report, &remote);

@@ -42,13 +42,10 @@ pub(super) enum Action {
 }
 
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
-    let connect =
-        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
         Action::List { sub, client_id, limit, remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             let asked = [("sub", sub.as_deref()), ("client_id", client_id.as_deref())];
-            let query: Vec<(&str, &str)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let columns = [
                 ("SESSION", "sid"),
                 ("USER", "sub"),
@@ -58,15 +55,15 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
                 ("LAST USED", "last_used_at"),
                 ("GENERATION", "generation"),
             ];
-            let listed = server.list(&["sessions"], &query, (limit > 0).then_some(limit)).await?;
+            let listed = server.list(&["sessions"], &asked, (limit > 0).then_some(limit)).await?;
             print_list(listed, &columns, &remote)?;
         }
         Action::Show { sid, remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             print_object(&server.call(Method::GET, &["sessions", &sid], None).await?, &remote)?;
         }
         Action::End { sid, remote } => {
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             server.call(Method::DELETE, &["sessions", &sid], None).await?;
             note(format_args!("session {sid} has ended"));
         }

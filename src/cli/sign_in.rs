@@ -43,13 +43,10 @@ pub(super) enum Action {
 }
 
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
-    let connect =
-        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
         Action::List { sub, live, limit, remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             let asked = [("sub", sub.as_deref()), ("live", live.then_some("true"))];
-            let query: Vec<(&str, &str)> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let columns = [
                 ("SIGN-IN", "id"),
                 ("USER", "sub"),
@@ -59,15 +56,15 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
                 ("ADDRESS", "address"),
                 ("BROWSER", "user_agent"),
             ];
-            let listed = server.list(&["sign-ins"], &query, (limit > 0).then_some(limit)).await?;
+            let listed = server.list(&["sign-ins"], &asked, (limit > 0).then_some(limit)).await?;
             print_list(listed, &columns, &remote)?;
         }
         Action::Show { id, remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             print_object(&server.call(Method::GET, &["sign-ins", &id], None).await?, &remote)?;
         }
         Action::End { id, remote } => {
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             server.call(Method::DELETE, &["sign-ins", &id], None).await?;
             note(format_args!("sign-in {id} has ended"));
         }

@@ -158,13 +158,11 @@ impl Fields {
 
 /// The caller's own secret is asked for before anybody else's.
 pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
-    let connect =
-        async |remote: &RemoteArgs, scope: &str| Remote::connect(remote, || Ok(globals.load()?.settings), scope).await;
     match action {
         Action::Add { username, no_password, fields, remote } => {
             let mut body = fields.body()?;
             body.insert("username".into(), username.as_str().into());
-            let server = connect(&remote, &needed(&body)).await?;
+            let server = Remote::connect(&remote, globals, &needed(&body)).await?;
             let has_password = body.contains_key("password") || body.contains_key("password_hash");
             if !no_password && !has_password {
                 let password = input::new_secret(&format!("password of {username}"))?;
@@ -173,7 +171,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             print_object(&server.change(Method::POST, &["users"], Some(&Value::Object(body))).await?, &remote)?;
         }
         Action::List { remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             let columns = [
                 ("SUB", "sub"),
                 ("USERNAME", "username"),
@@ -184,7 +182,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             print_list(server.list(&["users"], &[], None).await?, &columns, &remote)?;
         }
         Action::Show { user, remote } => {
-            let server = connect(&remote, READ).await?;
+            let server = Remote::connect(&remote, globals, READ).await?;
             let sub = sub_of(&server, &user).await?;
             print_object(&server.call(Method::GET, &["users", &sub], None).await?, &remote)?;
         }
@@ -199,19 +197,19 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
             if body.is_empty() {
                 return Err(Failure::Unusable("nothing to change was named; see --help".into()));
             }
-            let server = connect(&remote, &needed(&body)).await?;
+            let server = Remote::connect(&remote, globals, &needed(&body)).await?;
             let sub = sub_of(&server, &user).await?;
             let path = ["users", sub.as_str()];
             print_object(&server.change(Method::PATCH, &path, Some(&Value::Object(body))).await?, &remote)?;
         }
         Action::Delete { user, remote } => {
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
             server.change(Method::DELETE, &["users", &sub], None).await?;
             note(format_args!("{user} is gone, and every session has ended"));
         }
         Action::Password { user, remote } => {
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
             let password = input::new_secret(&format!("new password of {user}"))?;
             let body = json!({ "password": password.expose() });
@@ -220,7 +218,7 @@ pub(super) async fn run(action: Action, globals: &Globals) -> Result<()> {
         }
         Action::Import(import) => import::run(import, globals).await?,
         Action::Logout { user, remote } => {
-            let server = connect(&remote, WRITE).await?;
+            let server = Remote::connect(&remote, globals, WRITE).await?;
             let sub = sub_of(&server, &user).await?;
             print_object(&server.change(Method::POST, &["users", &sub, "logout"], None).await?, &remote)?;
         }
@@ -240,7 +238,7 @@ async fn sub_of(server: &Remote, user: &str) -> Result<String> {
         return Ok(user.to_owned());
     }
     // The server compares usernames as logins do, so that `Alice` finds `alice`.
-    let listed = server.list(&["users"], &[("username", user)], None).await?;
+    let listed = server.list(&["users"], &[("username", Some(user))], None).await?;
     let sub = listed.items.first().and_then(|item| item.get("sub")).and_then(Value::as_str);
     sub.map(str::to_owned).ok_or_else(|| {
         Failure::because(format_args!("there is no user {user}")).hint("`latchkey user list` shows who there is")

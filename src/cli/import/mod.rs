@@ -80,7 +80,7 @@ pub(super) async fn run(import: Import, globals: &Globals) -> Result<()> {
     };
     let reading = Reading::start(&import.file, format, import.model.clone())?;
     let rejects = import.rejects.as_deref().map(create).transpose()?;
-    let server = Remote::connect(&import.remote, || Ok(globals.load()?.settings), user::WRITE).await?;
+    let server = Remote::connect(&import.remote, globals, user::WRITE).await?;
     let progress = Progress::new(Arc::clone(reading.consumed()), reading.length());
     let name = import.file.display().to_string();
     let mut work = Work { server, name, dry_run: import.dry_run, rejects, progress, counts: Counts::default() };

@@ -14,11 +14,11 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use super::Globals;
 use super::failure::{Failure, Result};
 use super::input;
 use super::output::{Style, line, note};
 use super::table;
-use crate::config::Settings;
 use crate::domain::ids::BUILT_IN_ADMIN;
 use crate::domain::scope::is_admin;
 use crate::domain::secret::SecretText;
@@ -86,8 +86,8 @@ impl Remote {
     ///
     /// # Errors
     /// There is no secret, no server, or the server refuses; 2 or 1 as exit status.
-    pub async fn connect(args: &RemoteArgs, settings: impl FnOnce() -> Result<Settings>, scope: &str) -> Result<Self> {
-        let Base { url: server, pinned } = base::of(args.server.as_deref(), settings)?;
+    pub async fn connect(args: &RemoteArgs, globals: &Globals, scope: &str) -> Result<Self> {
+        let Base { url: server, pinned } = base::of(args.server.as_deref(), || Ok(globals.load()?.settings))?;
         let client_id = args.acting.clone().or_else(|| std::env::var("LATCHKEY_CLIENT_ID").ok());
         let client_id = client_id.unwrap_or_else(|| BUILT_IN_ADMIN.to_owned());
         let secret = match (&args.secret_file, std::env::var("LATCHKEY_CLIENT_SECRET")) {
@@ -209,7 +209,7 @@ impl Remote {
     ///
     /// # Errors
     /// Those of [`Remote::call`].
-    pub async fn list(&self, segments: &[&str], query: &[(&str, &str)], limit: Option<usize>) -> Result<Items> {
+    pub async fn list(&self, segments: &[&str], query: &[(&str, Option<&str>)], limit: Option<usize>) -> Result<Items> {
         self.list_after(segments, query, limit, None).await
     }
 
@@ -220,15 +220,16 @@ impl Remote {
     pub async fn list_after(
         &self,
         segments: &[&str],
-        query: &[(&str, &str)],
+        query: &[(&str, Option<&str>)],
         limit: Option<usize>,
         mut after: Option<String>,
     ) -> Result<Items> {
+        let given = || query.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         let mut items = Vec::new();
         loop {
             let page = limit.map_or(PAGE, |limit| (limit - items.len()).min(PAGE));
             let mut url = self.url(segments)?;
-            url.query_pairs_mut().extend_pairs(query).append_pair("limit", &page.to_string());
+            url.query_pairs_mut().extend_pairs(given()).append_pair("limit", &page.to_string());
             if let Some(after) = &after {
                 url.query_pairs_mut().append_pair("after", after);
             }
