@@ -19,7 +19,6 @@ use super::tx::Tx;
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::code::{Challenge, Code};
 use crate::domain::ids::{ClientId, SessionId, SignInId, Sub};
-use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::scope::Scope;
 use crate::domain::session::{EndReason, Session};
 use crate::domain::sign_in::SignInEnd;
@@ -320,8 +319,7 @@ fn replay(
         && held.session.end(request.now, EndReason::CodeReused)
     {
         held.changed = true;
-        effects.untold.push(sid);
-        effects.revocations.push(Revocation { what: Revoked::Session(sid), expires_at: request.horizon });
+        effects.ended(&held.session, request.horizon);
     }
     if code.replayed_at.is_none() {
         code.replayed_at = Some(request.now);

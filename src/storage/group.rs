@@ -104,7 +104,18 @@ pub(super) struct Effects {
     pub audit: AuditRows,
     pub revocations: Vec<Revocation>,
     /// Sessions that ended without a word of their clients, which are to hear of it.
-    pub untold: Vec<SessionId>,
+    untold: Vec<SessionId>,
+}
+
+impl Effects {
+    /// Notes what follows from the end of a session: its access tokens are inactive, and its client is to hear of it,
+    /// unless that has ended it itself.
+    pub fn ended(&mut self, session: &Session, horizon: Timestamp) {
+        self.revocations.push(Revocation { what: Revoked::Session(session.id), expires_at: horizon });
+        if session.ended.is_some_and(|(_, reason)| reason != EndReason::RevokedByClient) {
+            self.untold.push(session.id);
+        }
+    }
 }
 
 /// Carries out a batch within its transaction, and notes every job's outcome, to be answered after the commit.
@@ -328,10 +339,7 @@ fn refresh(
         Outcome::Replayed { presented, current } => {
             let detail = json!({ "presented": presented, "current": current });
             note(AuditType::RefreshReused, &held.session, detail)?;
-            effects.untold.push(held.session.id);
-            effects
-                .revocations
-                .push(Revocation { what: Revoked::Session(held.session.id), expires_at: request.horizon });
+            effects.ended(&held.session, request.horizon);
         }
         Outcome::Healed { from, to, .. } => {
             note(AuditType::RefreshHealed, &held.session, json!({ "from": from, "to": to }))?;
@@ -428,10 +436,7 @@ fn end(request: &EndSession, held: Option<&mut Held>, effects: &mut Effects) -> 
         return Ok(EndOutcome::EndedBefore);
     }
     held.changed = true;
-    if request.reason != EndReason::RevokedByClient {
-        effects.untold.push(request.id);
-    }
-    effects.revocations.push(Revocation { what: Revoked::Session(request.id), expires_at: request.horizon });
+    effects.ended(&held.session, request.horizon);
     effects.audit.push(&request.audit)?;
     Ok(EndOutcome::Ended)
 }

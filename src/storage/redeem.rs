@@ -19,7 +19,6 @@ use crate::domain::error::Reason;
 use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::legacy::{Return, ReturnOutcome, come_back, was_logged_out};
 use crate::domain::policy::TokenPolicy;
-use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{Notice, Refusal, Session};
 use crate::domain::time::Timestamp;
 
@@ -264,7 +263,7 @@ fn meet(
             token.is_news(REPLAYED);
             let detail = json!({ "current": generation });
             effects.audit.push(&event(request, token, AuditType::LegacyReplayed, detail))?;
-            effects.revocations.push(Revocation { what: Revoked::Session(token.sid), expires_at: request.horizon });
+            effects.ended(&held.session, request.horizon);
             Ok(RedeemOutcome::Replayed)
         }
         ReturnOutcome::Lapsed => {
