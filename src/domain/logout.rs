@@ -126,7 +126,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(20 * 60);
 
 /// How long after the end of its session a client is tried at all.
-pub const KEEP_TRYING: Duration = Duration::from_secs(60 * 60);
+const KEEP_TRYING: Duration = Duration::from_secs(60 * 60);
 
 impl LogoutDelivery {
     /// When to try again after this attempt has failed; `None` gives up.

@@ -31,6 +31,9 @@ pub enum Typ {
 }
 
 impl Typ {
+    /// In the order of their declaration.
+    const ALL: [Self; 3] = [Self::AccessToken, Self::Jwt, Self::LogoutToken];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessToken => "at+jwt",
@@ -51,9 +54,8 @@ pub(super) struct Material {
 #[derive(Clone)]
 pub(super) struct Signer {
     signer: Arc<dyn JwsSigner>,
-    access_token_header: Arc<str>,
-    jwt_header: Arc<str>,
-    logout_token_header: Arc<str>,
+    /// The JOSE header of each [`Typ`], in base64url.
+    headers: [Arc<str>; Typ::ALL.len()],
 }
 
 /// A key that signs.
@@ -96,11 +98,7 @@ impl SigningSlot {
 
     /// The JOSE header of what it signs, in base64url.
     pub fn header(&self, typ: Typ) -> &str {
-        match typ {
-            Typ::AccessToken => &self.signer.access_token_header,
-            Typ::Jwt => &self.signer.jwt_header,
-            Typ::LogoutToken => &self.signer.logout_token_header,
-        }
+        &self.signer.headers[typ as usize]
     }
 
     /// The longest lifetime that was durably recorded for its tokens. A longer one is raised in the store and then in
@@ -182,16 +180,11 @@ impl Signer {
             Alg::RS256 => Arc::new(RS256.signer_from_der(private_der).map_err(unusable)?),
         };
         // A kid is a thumbprint, 43 characters of base64url: nothing in it needs escaping.
-        let header = |typ: Typ| -> Arc<str> {
+        let headers = Typ::ALL.map(|typ| {
             let json = format!(r#"{{"alg":"{alg}","typ":"{}","kid":"{kid}"}}"#, typ.as_str());
             URL_SAFE_NO_PAD.encode(json).into()
-        };
-        Ok(Self {
-            signer,
-            access_token_header: header(Typ::AccessToken),
-            jwt_header: header(Typ::Jwt),
-            logout_token_header: header(Typ::LogoutToken),
-        })
+        });
+        Ok(Self { signer, headers })
     }
 }
 
