@@ -24,7 +24,7 @@ use latchkey::domain::session::{Presented, Session};
 use latchkey::domain::sources::{Entropy, ManualClock};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
-use latchkey::grants::{self, CodeParameters, ExchangeParameters, TokenRequest};
+use latchkey::grants::{self, TokenRequest};
 use latchkey::keys::Snapshot;
 use latchkey::tokens::refresh;
 use latchkey::tokens::verify::{Verified, verify};
@@ -142,18 +142,7 @@ async fn log_in(app: &App, client: &str) -> anyhow::Result<Login> {
 
 /// A request of a client that proves itself, with no parameters yet.
 fn token_request(grant: &str, client: &str) -> TokenRequest {
-    TokenRequest {
-        grant_type: grant.to_owned(),
-        client: claim(client),
-        username: None,
-        password: None,
-        refresh_token: None,
-        scope: None,
-        resource: Vec::new(),
-        code: CodeParameters::default(),
-        exchange: ExchangeParameters::default(),
-        origin: Origin::direct([127, 0, 0, 1].into()),
-    }
+    TokenRequest::of(grant, claim(client), Origin::direct([127, 0, 0, 1].into()))
 }
 
 /// By HTTP Basic, as most clients do.

@@ -49,6 +49,24 @@ pub struct TokenRequest {
     pub origin: Origin,
 }
 
+impl TokenRequest {
+    /// A request of this grant by this client, with no other parameters yet.
+    pub fn of(grant_type: &str, client: ClientClaim, origin: Origin) -> Self {
+        Self {
+            grant_type: grant_type.to_owned(),
+            client,
+            username: None,
+            password: None,
+            refresh_token: None,
+            scope: None,
+            resource: Vec::new(),
+            code: CodeParameters::default(),
+            exchange: ExchangeParameters::default(),
+            origin,
+        }
+    }
+}
+
 /// The answer of RFC 6749 section 5.1; its `token_type` is always `Bearer`.
 pub struct TokenResponse {
     pub access_token: String,

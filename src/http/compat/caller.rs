@@ -16,7 +16,7 @@ use crate::domain::secret::SecretText;
 use crate::domain::time::Timestamp;
 use crate::flows::revoke::{RevokeRequest, revoke};
 use crate::flows::standing::{self, AccessStanding, LegacyStanding, RefreshStanding};
-use crate::grants::{self, CodeParameters, ExchangeParameters, TokenRequest, TokenResponse, TokenType};
+use crate::grants::{self, ExchangeParameters, TokenRequest, TokenResponse, TokenType};
 use crate::tokens::peek;
 use crate::tokens::verify::Verified;
 
@@ -113,18 +113,7 @@ impl<'a> Caller<'a> {
     }
 
     fn request(&self, grant: GrantType) -> TokenRequest {
-        TokenRequest {
-            grant_type: grant.as_str().to_owned(),
-            client: self.claim(),
-            username: None,
-            password: None,
-            refresh_token: None,
-            scope: None,
-            resource: Vec::new(),
-            code: CodeParameters::default(),
-            exchange: ExchangeParameters::default(),
-            origin: self.origin,
-        }
+        TokenRequest::of(grant.as_str(), self.claim(), self.origin)
     }
 
     async fn token(&self, request: TokenRequest) -> Result<TokenResponse, OAuthError> {
