@@ -1,12 +1,12 @@
 // Uses /docs as a newcomer does, in a real browser: "Authorize" and "Try it out" for the password grant, for a
 // refresh and, in the admin document, for a key rotation. The page must work offline and under its own
 // Content-Security-Policy, so a request to another origin, a CSP violation or an error in the console fails.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { launch, plain, watch } from "./chromium.mjs";
-import { adminToken, endOfLog, fail, secret, startService } from "./service.mjs";
+import { adminToken, conclude, fail, secret, startService } from "./service.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -266,10 +266,4 @@ try {
   await browser?.close();
   await service?.stop();
 }
-if (faults.length) {
-  console.log(endOfLog(folder));
-  for (const fault of new Set(faults)) console.log(`FAULT: ${fault}`);
-  console.log(`screenshots: ${args.screenshots}`);
-}
-rmSync(folder, { recursive: true, force: true });
-process.exit(faults.length ? 1 : 0);
+conclude({ folder, faults, screenshots: args.screenshots });

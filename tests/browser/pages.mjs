@@ -1,6 +1,6 @@
 // Walks through the pages as people do, in a real browser, from an application on another site and back to it. Nothing
 // may appear in the console, nothing may be held back by a content security policy, and axe-core finds nothing serious.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,7 +14,7 @@ import { signingIn } from "./pages_signing_in.mjs";
 import { tabs } from "./pages_tabs.mjs";
 import { tls } from "./pages_tls.mjs";
 import { ways } from "./pages_ways.mjs";
-import { adminToken, endOfLog, fail, secret, startService } from "./service.mjs";
+import { adminToken, conclude, fail, secret, startService } from "./service.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -111,10 +111,4 @@ try {
   const running = world ? [world.application, ...world.devices, world.service] : [];
   await Promise.all(running.map((one) => one.stop()));
 }
-if (faults.length) {
-  console.log(endOfLog(folder));
-  for (const fault of new Set(faults)) console.log(`FAULT: ${fault}`);
-  console.log(`screenshots: ${args.screenshots}`);
-}
-rmSync(folder, { recursive: true, force: true });
-process.exit(faults.length ? 1 : 0);
+conclude({ folder, faults, screenshots: args.screenshots });

@@ -1,7 +1,7 @@
 // Runs a Latchkey of its own, in a folder of its own, and speaks to it as its operator does.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 
@@ -82,4 +82,15 @@ export async function adminToken({ origin, admin }) {
 export function endOfLog(folder) {
   const log = readFileSync(join(folder, "log"), { encoding: "utf8", flag: "a+" });
   return `--- the end of latchkey's log\n${log.split("\n").slice(-20).join("\n")}`;
+}
+
+// Tells what went wrong, clears up, and ends the program.
+export function conclude({ folder, faults, screenshots }) {
+  if (faults.length) {
+    console.log(endOfLog(folder));
+    for (const fault of new Set(faults)) console.log(`FAULT: ${fault}`);
+    console.log(`screenshots: ${screenshots}`);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  process.exit(faults.length ? 1 : 0);
 }
