@@ -32,7 +32,7 @@ use crate::keys::plan::KeyPolicy;
 use crate::keys::seal::{MasterKeys, masters_of};
 use crate::outbound::guard::is_loopback_host;
 use crate::outbound::key_sets::KeySets;
-use crate::outbound::{Outbound, OutboundError, OutboundSettings};
+use crate::outbound::{Outbound, OutboundSettings};
 use crate::replica::{Replica, ReplicaError, ReplicaSettings, RevocationSet};
 use crate::storage::{self, OpenError, StorageSettings, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -134,8 +134,6 @@ pub enum StartError {
     BootstrapUnreadable { path: PathBuf, source: std::io::Error },
     #[error("bootstrap.file {}: {source}", path.display())]
     Bootstrap { path: PathBuf, source: BootstrapError },
-    #[error("this machine cannot ask others over HTTPS: {0}; are its root certificates installed?")]
-    Outbound(#[from] OutboundError),
     #[error("{0}")]
     UseCase(#[from] OAuthError),
 }
@@ -167,7 +165,7 @@ impl App {
         }
         let logo = logo::logo(&settings)?;
         let metrics = Arc::new(Metrics::new(sources.clock.now()));
-        let outbound = Arc::new(Outbound::new(outbound_settings(&settings))?);
+        let outbound = Arc::new(Outbound::new(outbound_settings(&settings)));
         let client_keys = Arc::new(KeySets::new(Arc::clone(&outbound), Arc::clone(&sources.clock)));
         let mut context = context(opened, &settings, sources, &metrics, client_keys).await?;
         // Kept where there is no issuer too: a key that the master key's rotation passed by could not be opened again.

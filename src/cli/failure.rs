@@ -123,7 +123,7 @@ impl From<StartError> for Failure {
             | StartError::Logo(_)
             | StartError::BootstrapUnreadable { .. }
             | StartError::Bootstrap { .. } => true,
-            StartError::Replica(_) | StartError::Store(_) | StartError::Outbound(_) | StartError::UseCase(_) => false,
+            StartError::Replica(_) | StartError::Store(_) | StartError::UseCase(_) => false,
         };
         if is_unusable { Self::Unusable(error.to_string()) } else { Self::failed(error) }
     }

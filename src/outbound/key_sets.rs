@@ -238,7 +238,7 @@ mod tests {
             let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1_800_000_000)));
             clock.advance(Duration::from_secs(1));
             let settings = OutboundSettings { allow: Vec::new(), loopback: true, timeout: Duration::from_secs(5) };
-            let outbound = Arc::new(Outbound::new(settings).unwrap());
+            let outbound = Arc::new(Outbound::new(settings));
             let sets = Arc::new(KeySets::new(outbound, Arc::clone(&clock) as _));
             let client = client(ClientKeys { jwks_uri: Some(site.url()), ..ClientKeys::default() });
             Self { site, sets, clock, client }

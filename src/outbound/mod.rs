@@ -19,8 +19,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
 use reqwest::redirect::Policy;
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use guard::{Guard, Names, Refused, SystemNames, is_loopback_host, literal};
 
@@ -78,36 +79,28 @@ pub struct Published {
     pub max_age: Option<Duration>,
 }
 
-/// Asks others; built once, shared by all.
+/// Asks others; shared by all.
 pub struct Outbound {
-    http: reqwest::Client,
+    /// Made at the first request: reading the machine's root certificates takes longer than all else at a start, and
+    /// most services never ask anybody.
+    http: OnceCell<Client>,
+    timeout: Duration,
     guard: Arc<Guard>,
 }
 
 impl Outbound {
-    /// # Errors
-    /// The machine has no TLS to offer.
-    pub fn new(settings: OutboundSettings) -> Result<Self, OutboundError> {
+    pub fn new(settings: OutboundSettings) -> Self {
         Self::with_names(settings, Arc::new(SystemNames))
     }
 
     /// With names of the caller's own.
-    ///
-    /// # Errors
-    /// As [`Outbound::new`].
-    pub fn with_names(settings: OutboundSettings, names: Arc<dyn Names>) -> Result<Self, OutboundError> {
+    pub fn with_names(settings: OutboundSettings, names: Arc<dyn Names>) -> Self {
         let guard = Arc::new(Guard::new(settings.allow, settings.loopback, names));
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("latchkey/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.timeout)
-            .redirect(Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::clone(&guard))
-            // A connection that waits for the next request would spare it the judgement.
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|error| OutboundError::Unreachable(innermost(&error)))?;
-        Ok(Self { http, guard })
+        Self { http: OnceCell::new(), timeout: settings.timeout, guard }
+    }
+
+    async fn http(&self) -> Result<&Client, OutboundError> {
+        self.http.get_or_try_init(|| client(self.timeout, Arc::clone(&self.guard))).await
     }
 
     /// JSON from a URL.
@@ -115,7 +108,8 @@ impl Outbound {
     /// # Errors
     /// It is refused, does not answer in time, or answers with something else.
     pub async fn get_json(&self, url: &str) -> Result<Published, OutboundError> {
-        let answer = self.send(self.http.get(self.judged(url)?).header(ACCEPT, "application/json")).await?;
+        let url = self.judged(url)?;
+        let answer = self.send(self.http().await?.get(url).header(ACCEPT, "application/json")).await?;
         let max_age = max_age(answer.headers());
         let json = serde_json::from_slice(&read(answer).await?).map_err(|_| OutboundError::NotJson)?;
         Ok(Published { json, max_age })
@@ -126,7 +120,8 @@ impl Outbound {
     /// # Errors
     /// It is refused, does not answer in time, or answers with something else.
     pub async fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<(), OutboundError> {
-        self.send(self.http.post(self.judged(url)?).form(form)).await.map(|_| ())
+        let url = self.judged(url)?;
+        self.send(self.http().await?.post(url).form(form)).await.map(|_| ())
     }
 
     /// The URL, if its scheme and, where it names an address, that address are taken: no resolver is asked about one.
@@ -154,6 +149,26 @@ impl Outbound {
         } else {
             Err(OutboundError::Status(status.as_u16()))
         }
+    }
+}
+
+/// # Errors
+/// The machine has no TLS to offer.
+async fn client(timeout: Duration, guard: Arc<Guard>) -> Result<Client, OutboundError> {
+    let make = move || {
+        Client::builder()
+            .user_agent(concat!("latchkey/", env!("CARGO_PKG_VERSION")))
+            .timeout(timeout)
+            .redirect(Policy::none())
+            .no_proxy()
+            .dns_resolver(guard)
+            // A connection that waits for the next request would spare it the judgement.
+            .pool_max_idle_per_host(0)
+            .build()
+    };
+    match tokio::task::spawn_blocking(make).await {
+        Ok(made) => made.map_err(|error| OutboundError::Unreachable(innermost(&error))),
+        Err(error) => Err(OutboundError::Unreachable(error.to_string())),
     }
 }
 
@@ -216,7 +231,7 @@ mod tests {
     }
 
     fn outbound(settings: OutboundSettings) -> Outbound {
-        Outbound::new(settings).unwrap()
+        Outbound::new(settings)
     }
 
     async fn asked(site: &Site) -> Result<Published, OutboundError> {
@@ -334,7 +349,7 @@ mod tests {
         let (here, metadata) = (address("127.0.0.1"), address("169.254.169.254"));
         let names = Arc::new(Rebinding(Mutex::new(vec![vec![here], vec![metadata], vec![here, metadata]])));
         let settings = OutboundSettings { allow: vec!["127.0.0.1/32".parse().unwrap()], loopback: false, ..settings() };
-        let outbound = Outbound::with_names(settings, Arc::clone(&names) as _).unwrap();
+        let outbound = Outbound::with_names(settings, Arc::clone(&names) as _);
         let url = site.url().replace("127.0.0.1", "localhost");
         assert!(outbound.get_json(&url).await.is_ok());
         assert_eq!(names.0.lock().unwrap().len(), 2, "looked up once, between judgement and connection not again");
