@@ -24,7 +24,7 @@ pub(super) fn run(openapi: &Openapi) -> Result<()> {
     // What is committed is the same everywhere, whatever this machine's configuration says.
     let documents = http::documents(&Settings::default().server.issuer);
     let documents = documents.into_iter().flat_map(|(stem, document)| {
-        [(format!("{stem}.json"), document.json), (format!("{stem}.yaml"), document.yaml)]
+        [(format!("{stem}.json"), document.json()), (format!("{stem}.yaml"), document.yaml())]
     });
     if openapi.check {
         let differing: Vec<String> = documents

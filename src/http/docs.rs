@@ -122,22 +122,27 @@ async fn asset(request: Request) -> poem::Result<Response> {
     Ok(found.respond())
 }
 
-/// A document at its path. Public: it says nothing that the repository does not say.
-pub fn mount_document(route: Route, table: &mut RouteTable, path: &str, document: Document) -> Route {
+/// A document at its path, made when somebody first asks for it. Public: it says nothing that the repository does not
+/// say.
+pub fn mount_document(
+    route: Route,
+    table: &mut RouteTable,
+    path: &str,
+    make: impl FnOnce() -> Document + Send + Sync + 'static,
+) -> Route {
     table.add(path, &[Method::GET], CrossOrigin::Anyone);
-    let json = Bytes::from(document.json);
-    let etag = super::well_known::etag_of(&json);
-    let endpoint = poem::endpoint::make(move |request: Request| {
-        let (json, etag) = (json.clone(), etag.clone());
-        async move {
-            let known =
-                request.header(header::IF_NONE_MATCH).is_some_and(|known| super::well_known::names(known, &etag));
-            let response = Response::builder().header(header::ETAG, &etag).header(header::CACHE_CONTROL, "no-cache");
-            Ok::<_, poem::Error>(if known {
-                response.status(StatusCode::NOT_MODIFIED).finish()
-            } else {
-                response.content_type("application/json").body(json)
-            })
+    let made = LazyLock::new(|| {
+        let json = Bytes::from(make().json());
+        (super::well_known::etag_of(&json), json)
+    });
+    let endpoint = make_sync(move |request: Request| {
+        let (etag, json) = &*made;
+        let known = request.header(header::IF_NONE_MATCH).is_some_and(|known| super::well_known::names(known, etag));
+        let response = Response::builder().header(header::ETAG, etag).header(header::CACHE_CONTROL, "no-cache");
+        if known {
+            response.status(StatusCode::NOT_MODIFIED).finish()
+        } else {
+            response.content_type("application/json").body(json.clone())
         }
     });
     route.at(path, poem::get(endpoint))

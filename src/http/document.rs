@@ -1,7 +1,7 @@
 //! The OpenAPI documents: what the framework generates, completed by what it cannot say.
 //!
 //! It can give a media type no named examples, knows one host-less token URL at compile time, and would print a key of
-//! OpenAPI 3.1 in a document of 3.0. All of that is mended here, once at start.
+//! OpenAPI 3.1 in a document of 3.0. All of that is mended here.
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -40,11 +40,18 @@ pub enum Topic {
     Audit,
 }
 
-/// One document in its two forms.
+/// One document, to be written in either of its forms.
 #[derive(Clone, Debug)]
-pub struct Document {
-    pub json: String,
-    pub yaml: String,
+pub struct Document(pub(super) Value);
+
+impl Document {
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(&self.0).unwrap_or_default() + "\n"
+    }
+
+    pub fn yaml(&self) -> String {
+        yaml(&self.0)
+    }
 }
 
 /// An API as it is described, without the program that would carry it out.
@@ -79,8 +86,7 @@ pub fn document<T: OpenApi>(title: &str, description: &str, server: &str) -> Doc
     name_grants(&mut document);
     each_operation(&mut document, complete);
     drop_empty_chapters(&mut document);
-    let json = serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
-    Document { yaml: yaml(&document), json }
+    Document(document)
 }
 
 fn name_token_url(document: &mut Value, server: &str) {
@@ -224,7 +230,7 @@ fn error_example(id: &str, status: &str) -> Option<Value> {
 }
 
 /// YAML in block style. Strings are quoted as in JSON, which YAML reads alike.
-pub fn yaml(value: &Value) -> String {
+fn yaml(value: &Value) -> String {
     let mut text = String::new();
     write_yaml(value, 0, &mut text);
     text

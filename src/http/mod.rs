@@ -145,6 +145,17 @@ fn public_document(server: &str) -> Document {
     document::<PublicApi>("Latchkey", PUBLIC_TEXT, server)
 }
 
+/// The document of what `app` serves to everyone.
+fn shown_document(app: &App) -> Document {
+    let issuer = &app.settings.server.issuer;
+    let document = if app.test_clock.is_some() {
+        document::<(PublicApi, TestClockApi)>(TEST_CLOCK_TITLE, PUBLIC_TEXT, issuer)
+    } else {
+        public_document(issuer)
+    };
+    compat::describe(document, issuer, &app.settings.compat)
+}
+
 fn admin_document(server: &str) -> Document {
     document::<AdminApi>("Latchkey admin", ADMIN_TEXT, server)
 }
@@ -168,8 +179,9 @@ impl<'a> Site<'a> {
 
     /// Everything on one listener.
     fn shared(self) -> Frame<Route> {
-        let admin = admin_document(&self.app.settings.server.issuer);
         let api = admin_api(self.app, false);
+        let app = Arc::clone(self.app);
+        let admin = move || admin_document(&app.settings.server.issuer);
         self.everyones(api).document(ADMIN, admin).docs(&[PUBLIC, ADMIN]).framed()
     }
 
@@ -247,7 +259,7 @@ impl<'a> Site<'a> {
         self
     }
 
-    fn document(mut self, shown: Shown<'_>, document: Document) -> Self {
+    fn document(mut self, shown: Shown<'_>, document: impl FnOnce() -> Document + Send + Sync + 'static) -> Self {
         let path = format!("{}/{}", self.prefix, shown.url);
         self.route = docs::mount_document(self.route, &mut self.table, &path, document);
         self

@@ -187,7 +187,7 @@ async fn metadata_says_what_its_schema_says() {
     let metadata = site.ask(get("/.well-known/oauth-authorization-server")).await;
     assert_eq!((metadata.status.as_u16(), metadata.header("cache-control")), (200, METADATA_CACHE));
     let [(_, document), _] = documents("http://127.0.0.1:8420");
-    let document: Value = serde_json::from_str(&document.json).unwrap();
+    let document: Value = serde_json::from_str(&document.json()).unwrap();
     let schema = &document["components"]["schemas"]["AuthorizationServerMetadata"];
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let required = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
@@ -362,7 +362,7 @@ fn the_issuers_path_is_what_follows_its_host() {
 #[test]
 fn the_documents_describe_every_operation_and_its_real_answers() {
     for (name, document) in documents("https://id.example/auth") {
-        let document: Value = serde_json::from_str(&document.json).unwrap();
+        let document: Value = serde_json::from_str(&document.json()).unwrap();
         assert_eq!(document["servers"][0]["url"], "https://id.example/auth");
         assert!(document.get("webhooks").is_none());
         for part in [&document["paths"], &document["components"]["securitySchemes"]] {
@@ -399,7 +399,7 @@ fn no_two_operations_share_a_path_and_a_method() {
 #[test]
 fn the_token_request_is_one_flat_form_with_an_example_per_grant() {
     let [(_, document), _] = documents("https://id.example");
-    let document: Value = serde_json::from_str(&document.json).unwrap();
+    let document: Value = serde_json::from_str(&document.json()).unwrap();
     let form =
         &document["paths"]["/oauth2/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
     assert!(form["schema"]["$ref"].is_string(), "{form}");

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Operation, served};
 use crate::config::{CompatSettings, CompatStyle, path_of};
-use crate::http::document::{Document, yaml};
+use crate::http::document::Document;
 
 /// The chapter that they are shown in.
 const CHAPTER: &str = "Compatibility";
@@ -14,12 +14,10 @@ const CHAPTER_TEXT: &str = "Paths in the manner of another package, for clients 
                             use `/oauth2/token`.";
 
 /// The document with the paths of every `[[compat]]`.
-pub fn describe(document: Document, issuer: &str, all: &[CompatSettings]) -> Document {
+pub fn describe(Document(mut value): Document, issuer: &str, all: &[CompatSettings]) -> Document {
     if all.is_empty() {
-        return document;
+        return Document(value);
     }
-    // What was written here is JSON.
-    let mut value: Value = serde_json::from_str(&document.json).unwrap_or_default();
     if let Some(chapters) = value.get_mut("tags").and_then(Value::as_array_mut) {
         chapters.push(json!({ "name": CHAPTER, "description": CHAPTER_TEXT }));
     }
@@ -30,8 +28,7 @@ pub fn describe(document: Document, issuer: &str, all: &[CompatSettings]) -> Doc
             }
         }
     }
-    let json = serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
-    Document { yaml: yaml(&value), json }
+    Document(value)
 }
 
 fn item(index: usize, settings: &CompatSettings, operation: Operation, issuer: &str) -> Value {
