@@ -66,7 +66,10 @@ impl<E: Endpoint<Output = Response>> Frame<E> {
             receive(&mut request, self.parts.body).await?;
         }
         request.set_data(origin);
-        unwinding_is_an_error(self.inner.call(request)).await
+        match route.operation(request.method()) {
+            Some(operation) => unwinding_is_an_error(operation.call(request)).await,
+            None => unwinding_is_an_error(self.inner.call(request)).await,
+        }
     }
 
     /// What every answer carries, unless its operation decided otherwise.

@@ -192,32 +192,27 @@ impl<'a> Site<'a> {
 
     /// What everyone may reach and its document, beside the operations of `others`.
     fn everyones<T: OpenApi + 'static>(self, others: T) -> Self {
-        let app = self.app;
-        let issuer = &app.settings.server.issuer;
-        let api = public_api(app);
-        let (site, document) = if self.app.test_clock.is_some() {
-            let document = document::<(PublicApi, TestClockApi)>(TEST_CLOCK_TITLE, PUBLIC_TEXT, issuer);
-            let clock = TestClockApi { app: Arc::clone(self.app) };
-            (self.api((api, clock, others)), document)
+        let app = Arc::clone(self.app);
+        let api = public_api(&app);
+        let site = if app.test_clock.is_some() {
+            self.api((api, TestClockApi { app: Arc::clone(&app) }, others))
         } else {
-            let document = public_document(issuer);
-            (self.api((api, others)), document)
+            self.api((api, others))
         };
-        let document = compat::describe(document, issuer, &app.settings.compat);
-        site.inserted_metadata().compatible().pages().document(PUBLIC, document)
+        site.inserted_metadata().compatible().pages().document(PUBLIC, move || shown_document(&app))
     }
 
     /// What operators reach on their own listener: the token endpoint as well, for nothing works without a token. Its
     /// URL is theirs to know, so the document names paths alone.
     fn admin(self) -> Frame<Route> {
-        let document = admin_document(self.prefix);
+        let prefix = self.prefix.to_owned();
         let tokens = OAuthApi { app: Arc::clone(self.app) };
         let api = (tokens, HealthApi::new(Arc::clone(self.app)), admin_api(self.app, true));
-        self.api(api).document(ADMIN, document).docs(&[ADMIN]).framed()
+        self.api(api).document(ADMIN, move || admin_document(&prefix)).docs(&[ADMIN]).framed()
     }
 
     fn api<T: OpenApi + 'static>(mut self, api: T) -> Self {
-        self.table.add_api::<T>(self.prefix, cross_origin);
+        let api = self.table.add_api(self.prefix, api, cross_origin);
         self.table.leave_body(&format!("{}{}", self.prefix, admin::IMPORT_PATH));
         // The service's title and version are seen in documents alone, which are made elsewhere.
         let service = OpenApiService::new(api, "", "");

@@ -1,10 +1,18 @@
 //! Which paths there are and what may be done with them: for `Allow`, for `OPTIONS`, for cross-origin rules, and for
-//! metrics that count by route. The router itself tells none of that.
+//! metrics that count by route. The framework's router tells none of that.
+//!
+//! Since the table has found a route anyway, it also holds the operations of an API that need no more of the request
+//! than its path, its headers and its body: the framework's routers, one within the other, cost more than some of them.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
+use poem::EndpointExt as _;
+use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem_openapi::OpenApi;
+use poem_openapi::registry::{MetaApi, MetaParamIn, Registry};
 
 /// Which web pages of other origins may read a route's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +36,10 @@ pub enum Manner {
     Page,
 }
 
+/// An operation, shared with the framework's router.
+type Operation = Arc<BoxEndpoint<'static>>;
+
 /// One path.
-#[derive(Debug)]
 pub struct Route {
     /// As documented, with `{name}` for what varies.
     pub pattern: String,
@@ -39,10 +49,24 @@ pub struct Route {
     /// Whether its operation takes the body itself, within a size of its own, after it knows who calls.
     pub late_body: bool,
     pub manner: Manner,
+    /// Operations that can be asked without the framework's router.
+    operations: Vec<(Method, Operation)>,
+}
+
+impl Route {
+    fn new(pattern: &str, allow: String, cross_origin: CrossOrigin) -> Self {
+        let (late_body, manner, operations) = (false, Manner::default(), Vec::new());
+        Self { pattern: pattern.to_owned(), allow, cross_origin, late_body, manner, operations }
+    }
+
+    /// The operation of just this method, if it can be asked without the framework's router.
+    pub fn operation(&self, method: &Method) -> Option<&Operation> {
+        self.operations.iter().find(|(known, _)| known == method).map(|(_, operation)| operation)
+    }
 }
 
 /// Every path that is served on one listener.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RouteTable {
     fixed: HashMap<String, Route>,
     /// Those with a `{name}` in them, by their segments.
@@ -51,8 +75,7 @@ pub struct RouteTable {
 
 impl RouteTable {
     pub fn add(&mut self, pattern: &str, methods: &[Method], cross_origin: CrossOrigin) {
-        let (allow, late_body, manner) = (allow_of(methods), false, Manner::OAuth);
-        self.insert(Route { pattern: pattern.to_owned(), allow, cross_origin, late_body, manner });
+        self.insert(Route::new(pattern, allow_of(methods), cross_origin));
     }
 
     fn insert(&mut self, route: Route) {
@@ -65,37 +88,42 @@ impl RouteTable {
 
     /// A path that stands in for another service's, whose clients know its manner.
     pub fn add_compatible(&mut self, path: &str, allow: &str) {
-        let route = Route {
-            pattern: path.to_owned(),
-            allow: allow.to_owned(),
-            cross_origin: CrossOrigin::Clients,
-            late_body: false,
-            manner: Manner::RestFramework,
-        };
-        self.insert(route);
+        let route = Route::new(path, allow.to_owned(), CrossOrigin::Clients);
+        self.insert(Route { manner: Manner::RestFramework, ..route });
     }
 
     /// A page, or a file of one, that people open: no other origin's script reads it.
     pub fn add_page(&mut self, pattern: &str, methods: &[Method]) {
-        self.insert(Route {
-            pattern: pattern.to_owned(),
-            allow: allow_of(methods),
-            cross_origin: CrossOrigin::Never,
-            late_body: false,
-            manner: Manner::Page,
-        });
+        let route = Route::new(pattern, allow_of(methods), CrossOrigin::Never);
+        self.insert(Route { manner: Manner::Page, ..route });
     }
 
-    /// Every operation of an API under `prefix`; `cross_origin` says who may read it, by its path.
-    pub fn add_api<T: OpenApi>(&mut self, prefix: &str, cross_origin: impl Fn(&str) -> CrossOrigin) {
+    /// Every operation of an API under `prefix`; `cross_origin` says who may read it, by its path. Answers the same API
+    /// for the framework's router, which takes what asks in another way.
+    pub fn add_api<T: OpenApi>(
+        &mut self,
+        prefix: &str,
+        api: T,
+        cross_origin: impl Fn(&str) -> CrossOrigin,
+    ) -> Shared<T> {
+        let shared = Shared::of(api);
         let mut methods: HashMap<String, Vec<Method>> = HashMap::new();
+        let mut operations: HashMap<String, Vec<(Method, Operation)>> = HashMap::new();
         for path in T::meta().into_iter().flat_map(|api| api.paths) {
-            let known = methods.entry(path.path).or_default();
-            known.extend(path.operations.into_iter().map(|operation| operation.method));
+            for operation in path.operations {
+                let method = operation.method;
+                let is_plain = operation.params.iter().all(|param| matches!(param.in_type, MetaParamIn::Header));
+                if is_plain && let Some(found) = shared.operation(&path.path, &method) {
+                    operations.entry(path.path.clone()).or_default().push((method.clone(), found));
+                }
+                methods.entry(path.path.clone()).or_default().push(method);
+            }
         }
         for (path, methods) in methods {
-            self.add(&format!("{prefix}{path}"), &methods, cross_origin(&path));
+            let route = Route::new(&format!("{prefix}{path}"), allow_of(&methods), cross_origin(&path));
+            self.insert(Route { operations: operations.remove(&path).unwrap_or_default(), ..route });
         }
+        shared
     }
 
     /// Leaves the body of what is fixed at this path to its operation. Nothing, where nothing is there.
@@ -116,6 +144,45 @@ impl RouteTable {
             };
             self.varying.iter().find(|(pattern, _)| matches(pattern)).map(|(_, route)| route)
         })
+    }
+}
+
+/// An API whose operations are shared.
+pub struct Shared<T> {
+    operations: HashMap<String, HashMap<Method, Operation>>,
+    api: PhantomData<fn() -> T>,
+}
+
+impl<T: OpenApi> Shared<T> {
+    fn of(api: T) -> Self {
+        let mut endpoints = HashMap::new();
+        api.add_routes(&mut endpoints);
+        let shared = |methods: HashMap<Method, BoxEndpoint<'static>>| {
+            methods.into_iter().map(|(method, operation)| (method, Arc::new(operation))).collect()
+        };
+        let operations = endpoints.into_iter().map(|(path, methods)| (path, shared(methods))).collect();
+        Self { operations, api: PhantomData }
+    }
+
+    fn operation(&self, path: &str, method: &Method) -> Option<Operation> {
+        self.operations.get(path)?.get(method).map(Arc::clone)
+    }
+}
+
+impl<T: OpenApi> OpenApi for Shared<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        for (path, methods) in self.operations {
+            let known = routes.entry(path).or_default();
+            known.extend(methods.into_iter().map(|(method, operation)| (method, operation.boxed())));
+        }
     }
 }
 
