@@ -45,8 +45,11 @@ impl MemoryPool {
 
     /// Wipes the buffer and keeps it for the next use.
     pub fn give_back(&self, mut memory: Vec<Block>) {
-        for block in &mut memory {
-            block.zeroize();
+        if memory.len() == self.blocks {
+            // What lives on is not left out by the compiler, so that this may be as fast as memory is.
+            memory.fill(Block::new());
+        } else {
+            memory.iter_mut().for_each(Block::zeroize);
         }
         let since = self.clock.uptime();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

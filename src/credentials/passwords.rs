@@ -1,4 +1,5 @@
-//! Passwords: slow hashes on blocking threads, as many at once as there are cores, behind a bounded queue.
+//! Passwords: slow hashes on threads of their own, as many at once as there are cores, behind a bounded queue.
+//! These threads give way to all others, so that whoever renews or checks a token does not wait for those who log in.
 //!
 //! Past the queue the answer is an immediate 503 with `Retry-After`: a flood of logins then costs its senders a retry
 //! and nobody else their memory. A place is held until the computation has ended, whatever became of its caller: a
@@ -7,8 +8,10 @@
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use rustix::process::setpriority_process;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::JoinSet;
 
 use super::ceilings::Ceilings;
 pub use super::ceilings::UnusableHash;
@@ -192,8 +195,7 @@ fn refused_parameters(fault: argon2::Error) -> OAuthError {
 pub(super) struct HashQueue {
     cost: Cost,
     ceilings: Ceilings,
-    /// One permit per computation under way.
-    running: Arc<Semaphore>,
+    threads: Threads,
     /// One permit per computation under way or waiting.
     places: Arc<Semaphore>,
     memory: Arc<MemoryPool>,
@@ -213,7 +215,7 @@ impl HashQueue {
         Self {
             cost,
             ceilings: settings.ceilings.at_least(cost),
-            running: Arc::new(Semaphore::new(cores)),
+            threads: Threads::new(cores),
             places: Arc::new(Semaphore::new(places)),
             memory: Arc::new(MemoryPool::new(cost.blocks(), clock)),
             decoys: Decoys::new(Hash::new(cost, random(entropy), random(entropy))),
@@ -228,14 +230,47 @@ impl HashQueue {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(queue_full());
         };
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(OAuthError::internal)?;
         let memory = Arc::clone(&self.memory);
-        let work = spawn_blocking(move || {
+        let work = move || {
             let done = work(&memory);
-            drop((turn, place));
+            drop(place);
             done
-        });
-        work.await.map_err(OAuthError::internal)
+        };
+        self.threads.run(work).await
+    }
+}
+
+/// How much the threads give way (nice): a tenth of the share of others, where these want all there is.
+const NICE: i32 = 10;
+
+/// The threads that hash. They come with the first work and leave some time after the last.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new(count: usize) -> Self {
+        let give_way = || {
+            // Where the system refuses, they are as eager as the others.
+            let _ = setpriority_process(None, NICE);
+        };
+        Self(Builder::new_current_thread().max_blocking_threads(count).on_thread_start(give_way).build().ok())
+    }
+
+    /// Does the work when a thread is free. A caller that goes away before that takes its work along.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, OAuthError> {
+        let threads = self.0.as_ref().ok_or_else(|| OAuthError::internal("there are no threads to hash on"))?;
+        let mut only = JoinSet::new();
+        only.spawn_blocking_on(work, threads.handle());
+        let done = only.join_next().await.ok_or_else(|| OAuthError::internal("the work is gone"))?;
+        done.map_err(OAuthError::internal)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Whoever waits for a hash is gone: nobody waits for the threads.
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
     }
 }
 
