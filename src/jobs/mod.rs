@@ -23,8 +23,11 @@ const SWEEP_PACE: Duration = Duration::from_secs(30);
 /// How often hashes of users are counted. It takes an index and some milliseconds for every hundred thousand.
 const LEARN_PACE: Duration = Duration::from_secs(60);
 const HOUSEKEEPING_PACE: Duration = Duration::from_secs(5);
-/// Rows of each kind that one step of the sweep removes: a writer waits for one such step at the most.
-const SWEEP_BATCH: u32 = 500;
+/// How long one step of the sweep may take: a writer waits for one such step at the most.
+const SWEEP_STEP: Duration = Duration::from_millis(10);
+/// Rows of each kind that the first step removes, and the most that one does.
+const SWEEP_FIRST: u32 = 32;
+const SWEEP_MOST: u32 = 512;
 
 /// Starts every job; dropping the set ends them.
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
@@ -73,18 +76,33 @@ pub async fn deliver_logouts(app: Arc<App>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes expired rows, in steps small enough that no request waits for long.
+/// Removes expired rows, in steps small enough that no request waits for long, and with as long a rest after each.
 pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
+    let mut limit = SWEEP_FIRST;
     loop {
-        let swept = app.context.store.sweep(app.context.now(), SWEEP_BATCH).await?;
+        let began = app.context.clock.uptime();
+        let swept = app.context.store.sweep(app.context.now(), limit).await?;
+        let took = app.context.clock.uptime().saturating_sub(began);
         let Swept { sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit } =
             swept;
         let counts = [sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit];
-        let most = counts.into_iter().max();
-        if most.unwrap_or(0) < u64::from(SWEEP_BATCH) {
+        if counts.into_iter().max().unwrap_or(0) < u64::from(limit) {
             return Ok(());
         }
-        tokio::task::yield_now().await;
+        limit = next_limit(limit, took);
+        tokio::time::sleep(took).await;
+    }
+}
+
+/// How many rows the next step removes, after one of `limit` rows took so long. Where they lie decides what they cost:
+/// neighbours share pages, and in a large table nothing has neighbours.
+fn next_limit(limit: u32, took: Duration) -> u32 {
+    if took > SWEEP_STEP {
+        (limit / 2).max(1)
+    } else if took < SWEEP_STEP / 3 {
+        (limit * 2).min(SWEEP_MOST)
+    } else {
+        limit
     }
 }
 
@@ -98,4 +116,18 @@ async fn housekeeping(app: Arc<App>) -> anyhow::Result<()> {
     app.context.replica.revocations().prune(app.context.now());
     app.credentials.release_idle();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_steps_of_the_sweep_follow_what_they_cost() {
+        assert_eq!(next_limit(SWEEP_FIRST, Duration::ZERO), 2 * SWEEP_FIRST);
+        assert_eq!(next_limit(SWEEP_MOST, Duration::ZERO), SWEEP_MOST);
+        assert_eq!(next_limit(SWEEP_FIRST, SWEEP_STEP / 2), SWEEP_FIRST);
+        assert_eq!(next_limit(SWEEP_FIRST, SWEEP_STEP * 2), SWEEP_FIRST / 2);
+        assert_eq!(next_limit(1, SWEEP_STEP * 2), 1, "it goes on");
+    }
 }
