@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::checkpoint;
 use super::sql::{Conn, DbError, DbResult, Dialect, Sql, args};
 
 /// How long a connection may take to be made, and a caller may wait for a free one.
@@ -116,7 +117,11 @@ pub(super) async fn sqlite_connection(path: &Path, read_only: bool) -> Result<Sq
         .busy_timeout(BUSY_TIMEOUT)
         .read_only(read_only)
         .disable_statement_logging();
-    let options = if read_only { options.pragma("query_only", "on") } else { options };
+    let options = if read_only {
+        options.pragma("query_only", "on")
+    } else {
+        options.pragma("wal_autocheckpoint", checkpoint::WRITERS_OWN)
+    };
     options.connect().await
 }
 

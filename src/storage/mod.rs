@@ -11,6 +11,7 @@
 
 mod assertions;
 mod audit;
+mod checkpoint;
 mod clients;
 mod codes;
 mod consents;

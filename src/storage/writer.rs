@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::checkpoint::Checkpointer;
 use super::endpoint::Endpoint;
 use super::group::{self, GroupJob, Pending};
 use super::lock::ExclusiveLock;
@@ -125,7 +126,7 @@ impl Writers {
         let mut tasks = Vec::new();
         let mut start = || {
             let (sender, queue) = mpsc::channel(queue.max(1));
-            tasks.push(tokio::spawn(Writer { workshop: workshop.clone(), queue, conn: None }.run()));
+            tasks.push(tokio::spawn(Writer::new(workshop.clone(), queue).run()));
             sender
         };
         let (hot, admin) = match workshop.endpoint.dialect() {
@@ -219,9 +220,17 @@ struct Writer {
     workshop: Workshop,
     queue: mpsc::Receiver<Job>,
     conn: Option<Conn>,
+    /// Where the database is a file.
+    checkpointer: Option<Checkpointer>,
 }
 
 impl Writer {
+    fn new(workshop: Workshop, queue: mpsc::Receiver<Job>) -> Self {
+        let is_file = workshop.endpoint.dialect() == Dialect::Sqlite;
+        let checkpointer = is_file.then(|| Checkpointer::start(workshop.endpoint.clone()));
+        Self { workshop, queue, conn: None, checkpointer }
+    }
+
     async fn run(mut self) {
         let mut waiting = Vec::with_capacity(MAX_BATCH);
         let mut together = Vec::with_capacity(MAX_BATCH);
@@ -238,6 +247,9 @@ impl Writer {
             for job in alone.drain(..) {
                 self.commit_alone(job).await;
             }
+        }
+        if let Some(checkpointer) = self.checkpointer {
+            checkpointer.close().await;
         }
         if let Some(conn) = self.conn.take() {
             conn.close().await;
@@ -306,6 +318,7 @@ impl Writer {
 
     async fn transact(&mut self, task: Task<'_>) -> std::result::Result<(), Failure> {
         let mut tx = self.begin().await?;
+        let is_heavy = matches!(task, Task::Alone(_));
         let done = match task {
             Task::Together(jobs) => group::carry_out(jobs, &mut tx, &*self.workshop.chain_keys).await.map(|()| true),
             Task::Alone(job) => job.run(&mut tx).await,
@@ -313,6 +326,9 @@ impl Writer {
         match done {
             Ok(true) => {
                 self.conn = Some(tx.commit(&*self.workshop.sink).await.map_err(Failure::Unknown)?);
+                if let Some(checkpointer) = &mut self.checkpointer {
+                    checkpointer.committed(is_heavy);
+                }
                 Ok(())
             }
             Ok(false) => {
