@@ -4,6 +4,8 @@
 //! audience. All else is `{"active":false}`. Of refresh tokens only the current generation is active, only to its own
 //! client, and asking never rotates, heals or counts as reuse.
 
+use std::sync::Arc;
+
 use crate::client_auth::{ClientClaim, Endpoint, authenticate};
 use crate::context::Context;
 use crate::credentials::Credentials;
@@ -66,28 +68,29 @@ pub async fn introspect(
         return active_refresh_token(ctx, &caller, token).await;
     }
     let active = introspector.check(ctx, token).await?;
-    Ok(active.filter(|token| may_see(&caller, &token.claims)).map(|token| describe(&token.claims)))
+    let seen = active.filter(|token| may_see(&caller, &token.claims));
+    Ok(seen.map(|token| describe(Arc::unwrap_or_clone(token).claims)))
 }
 
 fn may_see(caller: &Client, claims: &AccessClaims) -> bool {
     claims.client_id == caller.client_id || caller.is_audience(&claims.aud)
 }
 
-fn describe(claims: &AccessClaims) -> ActiveToken {
+fn describe(claims: AccessClaims) -> ActiveToken {
     ActiveToken {
         token_type: "Bearer",
-        iss: claims.iss.clone(),
-        sub: claims.sub.clone(),
-        aud: claims.aud.clone(),
-        client_id: claims.client_id.clone(),
-        scope: claims.scope.clone(),
+        iss: claims.iss,
+        sub: claims.sub,
+        aud: claims.aud,
+        client_id: claims.client_id,
+        scope: claims.scope,
         exp: claims.exp,
         iat: claims.iat,
-        jti: Some(claims.jti.clone()),
+        jti: Some(claims.jti),
         sid: claims.sid,
         auth_time: claims.auth_time,
-        act: claims.act.clone(),
-        extra: claims.extra.clone(),
+        act: claims.act,
+        extra: claims.extra,
     }
 }
 

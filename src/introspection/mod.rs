@@ -89,7 +89,7 @@ impl Introspector {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(known) = self.verified.get(&hash) {
             ctx.meter.count(Count::IntrospectionHit);
-            return Ok((now < known.expires_at.plus(leeway)).then_some(known));
+            return Ok((now < known.expires_at.plus(leeway)).then(|| Arc::new(known)));
         }
         ctx.meter.count(Count::IntrospectionMiss);
         let judge = || verify_within(&ctx.replica.keys(), &ctx.issuer, token, now, leeway);
@@ -101,11 +101,10 @@ impl Introspector {
         }
         match outcome {
             Ok(verified) => {
-                let verified = Arc::new(verified);
                 if now < verified.expires_at {
-                    self.verified.insert(hash, Arc::clone(&verified), now);
+                    self.verified.insert(hash, &verified, now);
                 }
-                Ok(Some(verified))
+                Ok(Some(Arc::new(verified)))
             }
             Err(fault) => {
                 tracing::debug!(%fault, "access token refused");
