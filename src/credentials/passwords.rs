@@ -281,7 +281,11 @@ pub(super) fn queue_full() -> OAuthError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
+
+    use rustix::process::getpriority_process;
+    use tokio::time::timeout;
 
     use super::super::tests::credentials;
     use super::*;
@@ -427,10 +431,36 @@ mod tests {
         let credentials = credentials(CredentialSettings { iterations: 400, memory_kib: 4096, ..settings() });
         let free = credentials.queue.places.available_permits();
         let hash = credentials.hash(SecretText::new("p"));
-        assert!(tokio::time::timeout(Duration::from_millis(20), hash).await.is_err(), "it takes longer than that");
+        assert!(timeout(Duration::from_millis(20), hash).await.is_err(), "it takes longer than that");
         assert_eq!(credentials.queue.places.available_permits(), free - 1);
         while credentials.queue.places.available_permits() < free {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn work_whose_caller_went_away_before_its_turn_is_not_done() {
+        let threads = Threads::new(1);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let done = Arc::new(AtomicUsize::new(0));
+        let one_more = || {
+            let done = Arc::clone(&done);
+            move || done.fetch_add(1, Ordering::SeqCst)
+        };
+        let mut first = std::pin::pin!(threads.run(move || released.recv()));
+        // Each is asked once.
+        assert!(timeout(Duration::ZERO, first.as_mut()).await.is_err());
+        assert!(timeout(Duration::ZERO, threads.run(one_more())).await.is_err());
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        assert_eq!(threads.run(one_more()).await.unwrap(), 0, "nothing was done in between");
+    }
+
+    #[tokio::test]
+    async fn the_threads_give_way() {
+        let nice = || getpriority_process(None).unwrap();
+        let ours = nice();
+        assert_eq!(Threads::new(1).run(nice).await.unwrap(), NICE.max(ours));
+        assert_eq!(nice(), ours, "and nobody else does");
     }
 }

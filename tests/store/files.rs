@@ -93,6 +93,19 @@ async fn what_was_answered_survives_reopening() {
     bed.rotate(&second, NOW).await;
 }
 
+/// Long before a commit would see to it by itself: that is after four thousand pages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_folded_into_the_file_beside_the_writer() {
+    let bed = Bed::sqlite().await;
+    let size = |path: &std::path::Path| std::fs::metadata(path).unwrap().len();
+    let (file, log) = (path_of(&bed), path_of(&bed).with_extension("db-wal"));
+    let before = size(&file);
+    while size(&file) == before {
+        bed.login().await;
+        assert!(size(&log) < 4000 * 4096, "{} bytes wait in the log", size(&log));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_database_is_refused() {
     let bed = Bed::sqlite().await;
