@@ -230,8 +230,9 @@ impl HashQueue {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(queue_full());
         };
-        let memory = Arc::clone(&self.memory);
+        let (memory, expected) = (Arc::clone(&self.memory), self.memory.expect());
         let work = move || {
+            drop(expected);
             let done = work(&memory);
             drop(place);
             done

@@ -24,7 +24,7 @@ pub struct Introspector {
 }
 
 impl Introspector {
-    /// `cache_entries` is `introspection.cache_entries`; about a kilobyte each.
+    /// `cache_entries` is `introspection.cache_entries`; about half a kilobyte each.
     pub fn new(cache_entries: u64) -> Self {
         Self { verified: VerifiedTokens::new(cache_entries) }
     }
