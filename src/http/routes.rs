@@ -200,6 +200,10 @@ fn allow_of(methods: &[Method]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use poem::{Endpoint as _, Request};
+    use poem_openapi::param::{Header, Path, Query};
+    use poem_openapi::payload::PlainText;
+
     use super::*;
 
     #[test]
@@ -217,5 +221,40 @@ mod tests {
         }
         assert_eq!(table.find("/a").map(|route| route.allow.as_str()), Some("GET, HEAD, OPTIONS, POST"));
         assert_eq!(table.find("/a/7").map(|route| route.allow.as_str()), Some("DELETE, OPTIONS"));
+    }
+
+    struct Api;
+
+    #[OpenApi]
+    impl Api {
+        #[oai(path = "/plain", method = "get")]
+        async fn plain(&self, _version: Header<Option<String>>) -> PlainText<&'static str> {
+            PlainText("plain")
+        }
+
+        #[oai(path = "/plain", method = "put")]
+        async fn asking(&self, _page: Query<Option<u32>>) {}
+
+        #[oai(path = "/things/:id", method = "get")]
+        async fn thing(&self, _id: Path<String>) {}
+    }
+
+    #[tokio::test]
+    async fn what_asks_for_no_more_than_headers_and_a_body_needs_no_router() {
+        let mut table = RouteTable::default();
+        let shared = table.add_api("/base", Api, |_| CrossOrigin::Never);
+        let route = table.find("/base/plain").unwrap();
+        let operation = route.operation(&Method::GET).unwrap();
+        let answer = operation.call(Request::default()).await.unwrap();
+        assert_eq!(answer.into_body().into_string().await.unwrap(), "plain");
+        for method in [Method::PUT, Method::HEAD, Method::OPTIONS] {
+            assert!(route.operation(&method).is_none(), "{method}");
+        }
+        assert_eq!(route.allow, "GET, HEAD, OPTIONS, PUT");
+        assert!(table.find("/base/things/7").unwrap().operation(&Method::GET).is_none());
+
+        let mut routes = HashMap::new();
+        shared.add_routes(&mut routes);
+        assert_eq!((routes.len(), routes["/plain"].len()), (2, 2), "the router has them all");
     }
 }
