@@ -3,16 +3,13 @@
 //! It can give a media type no named examples, knows one host-less token URL at compile time, and would print a key of
 //! OpenAPI 3.1 in a document of 3.0. All of that is mended here.
 
-use std::collections::{HashMap, HashSet};
-use std::marker::PhantomData;
+use std::collections::HashSet;
 
-use poem::endpoint::BoxEndpoint;
-use poem::http::Method;
-use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use serde_json::{Map, Value, json};
 
 use super::authorization::TOKEN_PATH;
+use super::routes::Shared;
 use crate::domain::client::GrantType;
 
 /// The chapters of the documents.
@@ -54,26 +51,10 @@ impl Document {
     }
 }
 
-/// An API as it is described, without the program that would carry it out.
-struct Described<T>(PhantomData<T>);
-
-impl<T: OpenApi> OpenApi for Described<T> {
-    fn meta() -> Vec<MetaApi> {
-        T::meta()
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
-}
-
 /// The document of `T`. `server` is the URL that its paths follow: the issuer, or a path on a listener whose URL
 /// nobody told us.
 pub fn document<T: OpenApi>(title: &str, description: &str, server: &str) -> Document {
-    let api = Described::<T>(PhantomData);
-    let service = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION"))
+    let service = OpenApiService::new(Shared::<T>::described(), title, env!("CARGO_PKG_VERSION"))
         .description(description)
         .license("MIT OR Apache-2.0")
         .server(if server.is_empty() { "/" } else { server });

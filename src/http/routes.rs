@@ -12,7 +12,7 @@ use poem::EndpointExt as _;
 use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem_openapi::OpenApi;
-use poem_openapi::registry::{MetaApi, MetaParamIn, Registry};
+use poem_openapi::registry::{MetaApi, MetaOperation, MetaParamIn, Registry};
 
 /// Which web pages of other origins may read a route's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,21 +107,16 @@ impl RouteTable {
         cross_origin: impl Fn(&str) -> CrossOrigin,
     ) -> Shared<T> {
         let shared = Shared::of(api);
-        let mut methods: HashMap<String, Vec<Method>> = HashMap::new();
-        let mut operations: HashMap<String, Vec<(Method, Operation)>> = HashMap::new();
+        let mut paths: HashMap<String, Vec<MetaOperation>> = HashMap::new();
         for path in T::meta().into_iter().flat_map(|api| api.paths) {
-            for operation in path.operations {
-                let method = operation.method;
-                let is_plain = operation.params.iter().all(|param| matches!(param.in_type, MetaParamIn::Header));
-                if is_plain && let Some(found) = shared.operation(&path.path, &method) {
-                    operations.entry(path.path.clone()).or_default().push((method.clone(), found));
-                }
-                methods.entry(path.path.clone()).or_default().push(method);
-            }
+            paths.entry(path.path).or_default().extend(path.operations);
         }
-        for (path, methods) in methods {
+        for (path, known) in paths {
+            let methods: Vec<_> = known.iter().map(|operation| operation.method.clone()).collect();
+            let plain = known.into_iter().filter(asks_for_headers_alone).map(|operation| operation.method);
+            let operations = plain.filter_map(|method| Some((method.clone(), shared.operation(&path, &method)?)));
             let route = Route::new(&format!("{prefix}{path}"), allow_of(&methods), cross_origin(&path));
-            self.insert(Route { operations: operations.remove(&path).unwrap_or_default(), ..route });
+            self.insert(Route { operations: operations.collect(), ..route });
         }
         shared
     }
@@ -147,7 +142,12 @@ impl RouteTable {
     }
 }
 
-/// An API whose operations are shared.
+/// Beside a body.
+fn asks_for_headers_alone(operation: &MetaOperation) -> bool {
+    operation.params.iter().all(|param| matches!(param.in_type, MetaParamIn::Header))
+}
+
+/// An API whose operations are shared, or left out.
 pub struct Shared<T> {
     operations: HashMap<String, HashMap<Method, Operation>>,
     api: PhantomData<fn() -> T>,
@@ -162,6 +162,11 @@ impl<T: OpenApi> Shared<T> {
         };
         let operations = endpoints.into_iter().map(|(path, methods)| (path, shared(methods))).collect();
         Self { operations, api: PhantomData }
+    }
+
+    /// The API as it is described, without the program that would carry it out.
+    pub fn described() -> Self {
+        Self { operations: HashMap::new(), api: PhantomData }
     }
 
     fn operation(&self, path: &str, method: &Method) -> Option<Operation> {
