@@ -4,8 +4,6 @@
 //! audience. All else is `{"active":false}`. Of refresh tokens only the current generation is active, only to its own
 //! client, and asking never rotates, heals or counts as reuse.
 
-use std::sync::Arc;
-
 use crate::client_auth::{ClientClaim, Endpoint, authenticate};
 use crate::context::Context;
 use crate::credentials::Credentials;
@@ -69,7 +67,7 @@ pub async fn introspect(
     }
     let active = introspector.check(ctx, token).await?;
     let seen = active.filter(|token| may_see(&caller, &token.claims));
-    Ok(seen.map(|token| describe(Arc::unwrap_or_clone(token).claims)))
+    Ok(seen.map(|token| describe(token.claims)))
 }
 
 fn may_see(caller: &Client, claims: &AccessClaims) -> bool {

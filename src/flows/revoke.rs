@@ -73,7 +73,7 @@ async fn revoke_access_token(
     audit.sid = claims.sid;
     audit.detail = serde_json::json!({ "jti": claims.jti });
     // The entry must outlive the token on the clocks of all who ask.
-    let gone_at = verified.expires_at.plus(CLOCK_SKEW);
+    let gone_at = verified.expires_at().plus(CLOCK_SKEW);
     ctx.store.revoke_token(&claims.jti, gone_at, audit).await?;
     ctx.meter.count(Count::TokenRevoked);
     Ok(())

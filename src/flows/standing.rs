@@ -6,8 +6,6 @@
 //! replay would ever be noticed. Of a legacy token what its exchange would come to: a thief whom it would let in could
 //! exchange it as well. Nothing is written, and nothing is used up.
 
-use std::sync::Arc;
-
 use crate::context::Context;
 use crate::credentials::foreign::user_named;
 use crate::domain::client::{Client, GrantType};
@@ -24,7 +22,7 @@ use crate::tokens::verify::Verified;
 /// How an access token stands.
 #[derive(Debug)]
 pub enum AccessStanding {
-    Active(Arc<Verified>),
+    Active(Box<Verified>),
     /// Revoked, or its user, client, session or key is.
     Ended,
     Expired {
@@ -86,9 +84,9 @@ pub async fn of_access_token(
     let Some(verified) = verified.filter(|token| token.claims.client_id == client.client_id) else {
         return Ok(AccessStanding::Unknown);
     };
-    if ctx.now() < verified.expires_at {
+    if ctx.now() < verified.expires_at() {
         let active = introspector.check(ctx, token).await?;
-        return Ok(active.map_or(AccessStanding::Ended, AccessStanding::Active));
+        return Ok(active.map_or(AccessStanding::Ended, |token| AccessStanding::Active(Box::new(token))));
     }
     let session = match verified.claims.sid {
         Some(sid) => ctx.store.session(sid).await?,

@@ -4,7 +4,6 @@
 //! names as audience. Its scope decides which standard claims are told, the session's claims request adds single ones, and
 //! the operator's rules theirs. The answer is JSON, or a JWT for the one client where that is registered for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -27,7 +26,7 @@ const SIGNED_ANSWER: Duration = Duration::from_secs(60);
 
 /// An access token that is good, whatever it may be good for.
 #[derive(Debug)]
-pub struct Bearer(Arc<Verified>);
+pub struct Bearer(Verified);
 
 impl Bearer {
     /// # Errors

@@ -18,7 +18,7 @@ use crate::tokens::claims::{AccessClaims, Act, ExtraClaims};
 use crate::tokens::verify::Verified;
 
 /// What many tokens of one client say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Common {
     iss: String,
     aud: Vec<String>,
@@ -72,7 +72,7 @@ impl Entry {
             act,
             extra,
         };
-        Verified { expires_at: claims.exp, claims, kid: kid.clone(), alg: *alg }
+        Verified { claims, kid: kid.clone(), alg: *alg }
     }
 }
 
@@ -102,7 +102,7 @@ impl VerifiedTokens {
     }
 
     pub fn insert(&self, hash: [u8; 32], verified: &Verified, now: Timestamp) {
-        let Verified { claims, kid, alg, expires_at } = verified;
+        let Verified { claims, kid, alg } = verified;
         let AccessClaims { iss, sub, aud, exp, iat, jti, client_id, scope, sid, auth_time, act, extra } = claims;
         let common = Common {
             iss: iss.clone(),
@@ -119,7 +119,7 @@ impl VerifiedTokens {
             common: self.shared(common),
             names: format!("{sub}{}", jti.as_str()).into(),
             sub_ends: small(sub.len() as u64),
-            remaining: small(expires_at.since(now).as_secs() + 1),
+            remaining: small(exp.since(now).as_secs() + 1),
             sid: *sid,
             iat: *iat,
             exp: *exp,
@@ -146,10 +146,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::keys::testing::START;
     use crate::tokens::testing::claims;
 
     fn verified(claims: AccessClaims) -> Verified {
-        Verified { expires_at: claims.exp, claims, kid: Kid::new("k"), alg: Alg::ES256 }
+        Verified { claims, kid: Kid::new("k"), alg: Alg::ES256 }
     }
 
     #[test]
@@ -176,15 +177,11 @@ mod tests {
     fn tokens_of_a_client_share_what_they_have_in_common() {
         let cache = VerifiedTokens::new(10);
         let entry = |hash: u8| cache.entries.get(&[hash; 32]).unwrap();
-        let insert = |hash: u8, claims: AccessClaims| cache.insert([hash; 32], &verified(claims), claims_start());
+        let insert = |hash: u8, claims: AccessClaims| cache.insert([hash; 32], &verified(claims), START);
         insert(1, claims());
         insert(2, AccessClaims { jti: Jti::new("another"), ..claims() });
         insert(3, AccessClaims { scope: Scope::default(), ..claims() });
         assert!(Arc::ptr_eq(&entry(1).common, &entry(2).common));
         assert!(!Arc::ptr_eq(&entry(1).common, &entry(3).common));
-    }
-
-    fn claims_start() -> Timestamp {
-        claims().iat
     }
 }

@@ -5,7 +5,6 @@
 
 mod cache;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -33,7 +32,7 @@ impl Introspector {
     ///
     /// # Errors
     /// This node cannot vouch for its memory and the database does not answer: 503, never a stale `active`.
-    pub async fn check(&self, ctx: &Context, token: &str) -> Result<Option<Arc<Verified>>, OAuthError> {
+    pub async fn check(&self, ctx: &Context, token: &str) -> Result<Option<Verified>, OAuthError> {
         self.check_within(ctx, token, Duration::ZERO).await
     }
 
@@ -46,7 +45,7 @@ impl Introspector {
         ctx: &Context,
         token: &str,
         leeway: Duration,
-    ) -> Result<Option<Arc<Verified>>, OAuthError> {
+    ) -> Result<Option<Verified>, OAuthError> {
         if !ctx.replica.is_current() {
             ctx.meter.count(Count::IntrospectionUnvouched);
             ctx.replica.ensure_current().await?;
@@ -61,12 +60,7 @@ impl Introspector {
     ///
     /// # Errors
     /// The `kid` is unknown here and the database does not answer.
-    pub async fn verified(
-        &self,
-        ctx: &Context,
-        token: &str,
-        now: Timestamp,
-    ) -> Result<Option<Arc<Verified>>, ReplicaError> {
+    pub async fn verified(&self, ctx: &Context, token: &str, now: Timestamp) -> Result<Option<Verified>, ReplicaError> {
         self.verified_within(ctx, token, now, Duration::ZERO).await
     }
 
@@ -75,7 +69,7 @@ impl Introspector {
     ///
     /// # Errors
     /// As [`Introspector::verified`].
-    pub async fn authentic(&self, ctx: &Context, token: &str) -> Result<Option<Arc<Verified>>, ReplicaError> {
+    pub async fn authentic(&self, ctx: &Context, token: &str) -> Result<Option<Verified>, ReplicaError> {
         self.verified_within(ctx, token, ctx.now(), Duration::MAX).await
     }
 
@@ -85,11 +79,11 @@ impl Introspector {
         token: &str,
         now: Timestamp,
         leeway: Duration,
-    ) -> Result<Option<Arc<Verified>>, ReplicaError> {
+    ) -> Result<Option<Verified>, ReplicaError> {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(known) = self.verified.get(&hash) {
             ctx.meter.count(Count::IntrospectionHit);
-            return Ok((now < known.expires_at.plus(leeway)).then(|| Arc::new(known)));
+            return Ok((now < known.expires_at().plus(leeway)).then_some(known));
         }
         ctx.meter.count(Count::IntrospectionMiss);
         let judge = || verify_within(&ctx.replica.keys(), &ctx.issuer, token, now, leeway);
@@ -101,10 +95,10 @@ impl Introspector {
         }
         match outcome {
             Ok(verified) => {
-                if now < verified.expires_at {
+                if now < verified.expires_at() {
                     self.verified.insert(hash, &verified, now);
                 }
-                Ok(Some(Arc::new(verified)))
+                Ok(Some(verified))
             }
             Err(fault) => {
                 tracing::debug!(%fault, "access token refused");

@@ -110,7 +110,7 @@ async fn own(asked: &Asked<'_>, token: &str) -> Result<Permit, OAuthError> {
     let wish = asked.wish.clone().naming(&request.exchange.audience);
     if subject.claims.client_id == client.client_id && subject.claims.act.is_none() {
         renewal::authorise(asked, &wish, &subject.claims).await
-    } else if ctx.now() < subject.expires_at {
+    } else if ctx.now() < subject.expires_at() {
         delegation::authorise(asked, &wish, &subject.claims).await
     } else {
         Err(inactive())

@@ -121,7 +121,7 @@ async fn verify(words: &Words, style: &Styled, caller: &Caller<'_>, body: Body) 
     let told = Told {
         token: token.expose(),
         refresh: None,
-        expires_in: verified.expires_at.since(caller.now()).as_secs(),
+        expires_in: verified.expires_at().since(caller.now()).as_secs(),
         issued_at: Some(claims.iat),
         session_expires_at,
         sub: &claims.sub,
