@@ -16,10 +16,6 @@ const COMMITS: u32 = 32;
 /// For how many of those administrative work counts: the sweep, and whatever ends sessions by the hundred.
 const HEAVY: u32 = 8;
 
-/// How many pages the log may have before a commit sees to it itself: four times what SQLite lets come together, so
-/// that it nearly never does all of the work.
-pub(super) const WRITERS_OWN: &str = "4000";
-
 /// Stands by a writer.
 pub(super) struct Checkpointer {
     commits: u32,

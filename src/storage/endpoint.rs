@@ -8,7 +8,6 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::checkpoint;
 use super::sql::{Conn, DbError, DbResult, Dialect, Sql, args};
 
 /// How long a connection may take to be made, and a caller may wait for a free one.
@@ -24,6 +23,10 @@ const DEADLINE: Duration = Duration::from_secs(4);
 
 /// How long a statement waits for another process (a backup, a shell) that has locked the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many pages SQLite's log may have before a commit folds it into the file: four times what SQLite lets come
+/// together, so that the [`Checkpointer`](super::checkpoint::Checkpointer) has nearly always done it before.
+const AUTOCHECKPOINT: &str = "4000";
 
 /// A database, as connections are made to it.
 #[derive(Clone, Debug)]
@@ -120,7 +123,7 @@ pub(super) async fn sqlite_connection(path: &Path, read_only: bool) -> Result<Sq
     let options = if read_only {
         options.pragma("query_only", "on")
     } else {
-        options.pragma("wal_autocheckpoint", checkpoint::WRITERS_OWN)
+        options.pragma("wal_autocheckpoint", AUTOCHECKPOINT)
     };
     options.connect().await
 }
