@@ -230,12 +230,8 @@ mod tests {
         OutboundSettings { allow: Vec::new(), loopback: true, timeout: Duration::from_secs(5) }
     }
 
-    fn outbound(settings: OutboundSettings) -> Outbound {
-        Outbound::new(settings)
-    }
-
     async fn asked(site: &Site) -> Result<Published, OutboundError> {
-        outbound(settings()).get_json(&site.url()).await
+        Outbound::new(settings()).get_json(&site.url()).await
     }
 
     #[tokio::test]
@@ -281,20 +277,20 @@ mod tests {
     async fn silence_ends_with_the_time_that_was_given() {
         let site = Site::open(Reply::Silence).await;
         let short = OutboundSettings { timeout: Duration::from_millis(100), ..settings() };
-        let error = outbound(short.clone()).get_json(&site.url()).await.unwrap_err();
+        let error = Outbound::new(short.clone()).get_json(&site.url()).await.unwrap_err();
         assert!(matches!(error, OutboundError::TimedOut) && error.is_passing(), "{error:?}");
         let beginning = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{";
         site.says(Reply::Stalled(beginning.into()));
-        let error = outbound(short.clone()).get_json(&site.url()).await.unwrap_err();
+        let error = Outbound::new(short.clone()).get_json(&site.url()).await.unwrap_err();
         assert!(matches!(error, OutboundError::TimedOut), "{error:?}");
         site.says(Reply::Text(beginning.into()));
-        let error = outbound(short).get_json(&site.url()).await.unwrap_err();
+        let error = Outbound::new(short).get_json(&site.url()).await.unwrap_err();
         assert!(matches!(error, OutboundError::Unreachable(_)) && error.is_passing(), "{error:?}");
     }
 
     #[tokio::test]
     async fn internal_addresses_are_not_asked() {
-        let strict = outbound(OutboundSettings { loopback: false, ..settings() });
+        let strict = Outbound::new(OutboundSettings { loopback: false, ..settings() });
         let site = Site::open(Reply::json("", "{}")).await;
         for url in [
             site.url(),
@@ -312,7 +308,7 @@ mod tests {
         }
         assert_eq!(site.hits(), 0);
         let allowed = OutboundSettings { allow: vec!["127.0.0.0/8".parse().unwrap()], loopback: false, ..settings() };
-        assert!(outbound(allowed).get_json(&site.url()).await.is_ok());
+        assert!(Outbound::new(allowed).get_json(&site.url()).await.is_ok());
     }
 
     #[tokio::test]
@@ -326,7 +322,7 @@ mod tests {
             "jwks.json",
             "",
         ] {
-            let error = outbound(settings()).get_json(url).await.unwrap_err();
+            let error = Outbound::new(settings()).get_json(url).await.unwrap_err();
             assert!(matches!(error, OutboundError::Url(_)), "{url}: {error:?}");
         }
     }
@@ -366,12 +362,12 @@ mod tests {
     async fn a_form_is_posted_under_the_same_guard() {
         let site = Site::open(Reply::with("204 No Content", "", "")).await;
         let form = [("logout_token", "a.b.c")];
-        outbound(settings()).post_form(&site.url(), &form).await.unwrap();
+        Outbound::new(settings()).post_form(&site.url(), &form).await.unwrap();
         assert!(site.heard().starts_with("POST /jwks.json") && site.heard().ends_with("logout_token=a.b.c"));
-        let strict = outbound(OutboundSettings { loopback: false, ..settings() });
+        let strict = Outbound::new(OutboundSettings { loopback: false, ..settings() });
         assert!(matches!(strict.post_form(&site.url(), &form).await, Err(OutboundError::Internal(_))));
         site.says(Reply::with("500 Internal Server Error", "", ""));
-        let error = outbound(settings()).post_form(&site.url(), &form).await.unwrap_err();
+        let error = Outbound::new(settings()).post_form(&site.url(), &form).await.unwrap_err();
         assert!(matches!(error, OutboundError::Status(500)) && error.is_passing());
         drop(site);
     }
