@@ -30,10 +30,6 @@ impl AuditRows {
         })
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn into_json(self) -> JsonRows {
         self.0
     }

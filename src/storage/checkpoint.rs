@@ -7,8 +7,9 @@
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::conn::Conn;
 use super::endpoint::Endpoint;
-use super::sql::{Conn, DbResult, args};
+use super::sql::{DbResult, args};
 
 /// A checkpoint is due after so many commits of hot operations: some pages each.
 const COMMITS: u32 = 32;

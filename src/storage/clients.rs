@@ -68,7 +68,7 @@ pub(super) async fn create(tx: &mut Tx, client: Client, audit: AuditEvent) -> Db
     if tx.execute(TEXT, args).await? == 0 {
         return Ok(Decision::Discard(CreateOutcome::Exists));
     }
-    tx.record(&[audit]).await?;
+    tx.record(&[audit])?;
     Ok(Decision::Keep(CreateOutcome::Created))
 }
 
@@ -129,7 +129,7 @@ async fn missed(tx: &mut Tx, client_id: &ClientId) -> DbResult<ChangeOutcome> {
 async fn carry_out(tx: &mut Tx, client_id: &ClientId, effects: ClientEffects) -> DbResult<()> {
     if let Some(minted_before) = effects.revoke_tokens_before {
         let what = Revoked::Client { client_id: client_id.clone(), minted_before };
-        tx.revoke(vec![Revocation { what, expires_at: effects.horizon }]).await?;
+        tx.revoke(vec![Revocation { what, expires_at: effects.horizon }])?;
     }
-    tx.record(&[effects.audit]).await
+    tx.record(&[effects.audit])
 }

@@ -293,18 +293,14 @@ impl CodeRedemptions {
     }
 
     /// Writes what has become of the codes, or fails if one is not as it was read.
-    pub async fn finish(self, tx: &mut Tx) -> DbResult<()> {
+    pub fn finish(self, tx: &mut Tx) -> DbResult<()> {
         let changed = self.codes.iter().filter(|(_, code)| code.changed).filter_map(|(hash, code)| {
             let (redeemed_at, sid) = code.redeemed?;
             let replayed_at = code.replayed_at.map(Timestamp::millis);
             Some(RedeemedRow { hash: Hex(hash), redeemed_at: redeemed_at.millis(), sid, replayed_at })
         });
-        let rows = JsonRows::of(changed)?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let decided = rows.len() as u64;
-        if tx.execute(WRITE, args![rows]).await? == decided { Ok(()) } else { Err(DbError::Contended) }
+        tx.write_guarded(WRITE, JsonRows::of(changed)?);
+        Ok(())
     }
 }
 

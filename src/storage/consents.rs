@@ -82,7 +82,7 @@ pub(super) async fn grant(tx: &mut Tx, grant: GrantConsent) -> DbResult<Decision
     };
     let args = args![&consent.sub, &consent.client_id, consent.scope.to_string(), consent.granted_at];
     tx.execute(TEXT, args).await?;
-    tx.record(&[audit]).await?;
+    tx.record(&[audit])?;
     Ok(Decision::Keep(Some(consent)))
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn revoke(tx: &mut Tx, revocation: RevokeConsent) -> DbResult<D
     let ending = Ending { reason: EndReason::ConsentRevoked, now, horizon };
     match ending::end_all(tx, Owner::Consent { sub, client_id }, ending).await? {
         Ok(ended) => {
-            tx.record(&[audit]).await?;
+            tx.record(&[audit])?;
             Ok(Decision::Keep(Ok(Some(ended.len() as u64))))
         }
         Err(many) => Ok(Decision::Discard(Err(many))),

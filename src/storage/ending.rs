@@ -156,10 +156,10 @@ async fn end_up_to(tx: &mut Tx, owner: &Owner, ending: Ending, limit: u32) -> Db
         let what = Revoked::Session(session.id);
         Revocation { what, expires_at: ending.horizon }
     };
-    tx.revoke(sessions.iter().map(revoked).collect()).await?;
+    tx.revoke(sessions.iter().map(revoked).collect())?;
     // A client that is being deleted is told nothing any more.
     if !matches!(owner, Owner::Client(_)) {
-        logouts::enqueue(tx, sessions.iter().map(|session| session.id)).await?;
+        logouts::enqueue(tx, sessions.iter().map(|session| session.id))?;
     }
     let most = others.max(sessions.len() as u64);
     Ok(Round { sessions, most })

@@ -8,7 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::sql::{Conn, DbError, DbResult, Dialect, Sql, args};
+use super::conn::Conn;
+use super::sql::{DbError, DbResult, Dialect, Sql, args};
 
 /// How long a connection may take to be made, and a caller may wait for a free one.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

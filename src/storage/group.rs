@@ -17,7 +17,7 @@ use super::logins::{self, Addresses, Users};
 use super::logouts;
 use super::redeem::Redemptions;
 use super::sessions::{self, Held, SessionRow};
-use super::sql::{DbError, DbResult, JsonRows, args};
+use super::sql::{DbResult, JsonRows, args};
 use super::tx::Tx;
 use super::{
     AssertionOutcome, AssertionUse, EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemCode, RedeemCodeOutcome,
@@ -127,14 +127,14 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
     // Before all locks: another node may have one of these rows under way.
     assertions::carry_out(jobs, tx).await?;
     let users = read_users(jobs, tx).await?;
-    open_sessions(jobs, tx, &users, &mut effects).await?;
-    create_codes(jobs, tx).await?;
+    open_sessions(jobs, tx, &users, &mut effects)?;
+    create_codes(jobs, tx)?;
     let mut codes = CodeRedemptions::prepare(jobs, tx).await?;
     let mut redemptions = Redemptions::prepare(jobs, tx, &users).await?;
     let stepping = Stepping { keys, users: &users, codes: &mut codes, redemptions: &mut redemptions };
     step_sessions(jobs, tx, stepping, &mut effects).await?;
-    codes.finish(tx).await?;
-    redemptions.finish(tx).await?;
+    codes.finish(tx)?;
+    redemptions.finish(tx)?;
     for job in jobs {
         match job {
             GroupJob::RevokeToken(job) => {
@@ -159,8 +159,9 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
             | GroupJob::End(_) => {}
         }
     }
-    tx.revoke(effects.revocations).await?;
-    tx.record_rows(effects.audit).await
+    tx.revoke(effects.revocations)?;
+    tx.record_rows(effects.audit);
+    Ok(())
 }
 
 /// Reads the users of the batch's logins.
@@ -184,7 +185,7 @@ async fn read_users(jobs: &[GroupJob], tx: &mut Tx) -> DbResult<Users> {
 }
 
 /// Opens the sessions of logins whose user is still the one that was checked.
-async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, users: &Users, effects: &mut Effects) -> DbResult<()> {
+fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, users: &Users, effects: &mut Effects) -> DbResult<()> {
     let mut opened = JsonRows::default();
     let mut addresses = Addresses::default();
     for job in jobs {
@@ -199,23 +200,19 @@ async fn open_sessions(jobs: &mut [GroupJob], tx: &mut Tx, users: &Users, effect
         effects.audit.push(&login.audit)?;
         job.outcome = Some(OpenOutcome::Opened);
     }
-    if !opened.is_empty() {
-        tx.execute(sessions::INSERT, args![opened]).await?;
-    }
-    addresses.remember(tx).await
+    tx.write(sessions::INSERT, opened);
+    addresses.remember(tx)
 }
 
 /// Writes the batch's new codes.
-async fn create_codes(jobs: &mut [GroupJob], tx: &mut Tx) -> DbResult<()> {
+fn create_codes(jobs: &mut [GroupJob], tx: &mut Tx) -> DbResult<()> {
     let mut rows = JsonRows::default();
     for job in jobs {
         let GroupJob::CreateCode(job) = job else { continue };
         rows.push(&CodeRow::from(&job.request))?;
         job.outcome = Some(());
     }
-    if !rows.is_empty() {
-        tx.execute(codes::INSERT, args![rows]).await?;
-    }
+    tx.write(codes::INSERT, rows);
     Ok(())
 }
 
@@ -286,24 +283,18 @@ async fn step_sessions(
             _ => {}
         }
     }
-    write_back(tx, &held).await?;
-    logouts::enqueue(tx, effects.untold.drain(..)).await
+    write_back(tx, &held)?;
+    logouts::enqueue(tx, effects.untold.drain(..))
 }
 
 /// Writes every new row, and every changed one once, or fails if one is not as it was read.
-async fn write_back(tx: &mut Tx, held: &HashMap<SessionId, Held>) -> DbResult<()> {
-    let fresh = JsonRows::of(held.values().filter(|row| row.is_new).map(|row| SessionRow::insert(&row.session)))?;
-    if !fresh.is_empty() {
-        tx.execute(sessions::INSERT, args![fresh]).await?;
-    }
-    let changed = JsonRows::of(held.values().filter(|row| row.changed && !row.is_new).map(SessionRow::update))?;
-    if changed.is_empty() {
-        return Ok(());
-    }
+fn write_back(tx: &mut Tx, held: &HashMap<SessionId, Held>) -> DbResult<()> {
+    let fresh = held.values().filter(|row| row.is_new).map(|row| SessionRow::insert(&row.session));
+    tx.write(sessions::INSERT, JsonRows::of(fresh)?);
+    let changed = held.values().filter(|row| row.changed && !row.is_new).map(SessionRow::update);
     // The guard admits no other row and the ids are distinct, so equal numbers are equal sets.
-    let decided = changed.len();
-    let written = tx.fetch(sessions::UPDATE, args![changed]).await?;
-    if written.len() == decided { Ok(()) } else { Err(DbError::Contended) }
+    tx.write_guarded(sessions::UPDATE, JsonRows::of(changed)?);
+    Ok(())
 }
 
 fn refresh(

@@ -145,6 +145,6 @@ pub(super) async fn import(tx: &mut Tx, job: ImportUsers) -> DbResult<Decision<V
         detail.insert("taken".into(), counts.taken.into());
     }
     trail.push(audit);
-    tx.record(&trail).await?;
+    tx.record(&trail)?;
     Ok(Decision::Keep(verdicts))
 }

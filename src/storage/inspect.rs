@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use sqlx::migrate::Migrator;
 
 use super::OpenError;
+use super::conn::Conn;
 use super::endpoint::{BadUrl, Endpoint};
 use super::open::{POSTGRES_MIGRATIONS, SQLITE_MIGRATIONS, unreachable};
-use super::sql::{Conn, DbResult, Dialect, Sql, args};
+use super::sql::{DbResult, Dialect, Sql, args};
 use crate::domain::time::Timestamp;
 
 /// What was found.

@@ -119,7 +119,7 @@ pub(super) async fn commit(
             return Err(DbError::Row(format!("there is no row for {shown}")));
         }
     }
-    tx.record(&audit).await?;
+    tx.record(&audit)?;
     Ok(Decision::Keep(KeyCommit::Committed(revision + 1)))
 }
 

@@ -154,10 +154,7 @@ pub(super) async fn one(readers: &Readers, hash: &[u8; 32]) -> DbResult<Option<R
 }
 
 /// Writes what the trail has heard of.
-pub(super) async fn note<'r>(
-    tx: &mut Tx,
-    rows: impl IntoIterator<Item = (&'r [u8; 32], &'r Redeemed)>,
-) -> DbResult<()> {
+pub(super) fn note<'r>(tx: &mut Tx, rows: impl IntoIterator<Item = (&'r [u8; 32], &'r Redeemed)>) -> DbResult<()> {
     #[derive(Serialize)]
     struct Noted<'a> {
         hash: Hex<'a>,
@@ -165,14 +162,12 @@ pub(super) async fn note<'r>(
     }
     let changed = rows.into_iter().filter(|(_, row)| row.changed);
     let rows = JsonRows::of(changed.map(|(hash, row)| Noted { hash: Hex(hash), noted: row.noted }))?;
-    if !rows.is_empty() {
-        tx.execute(NOTE, args![rows]).await?;
-    }
+    tx.write(NOTE, rows);
     Ok(())
 }
 
 /// Writes when users have moved, unless they had before.
-pub(super) async fn moved(tx: &mut Tx, users: &BTreeMap<Sub, Timestamp>) -> DbResult<()> {
+pub(super) fn moved(tx: &mut Tx, users: &BTreeMap<Sub, Timestamp>) -> DbResult<()> {
     const MOVED: Sql = from_json!(
         "UPDATE users SET moved_at = j.moved_at FROM ",
         [sub text, moved_at bigint],
@@ -183,10 +178,8 @@ pub(super) async fn moved(tx: &mut Tx, users: &BTreeMap<Sub, Timestamp>) -> DbRe
         sub: &'a Sub,
         moved_at: i64,
     }
-    if !users.is_empty() {
-        let rows = users.iter().map(|(sub, at)| Moved { sub, moved_at: at.millis() });
-        tx.execute(MOVED, args![JsonRows::of(rows)?]).await?;
-    }
+    let rows = users.iter().map(|(sub, at)| Moved { sub, moved_at: at.millis() });
+    tx.write(MOVED, JsonRows::of(rows)?);
     Ok(())
 }
 

@@ -94,14 +94,11 @@ impl<'a> Addresses<'a> {
         *latest = at.max(*latest);
     }
 
-    pub async fn remember(self, tx: &mut Tx) -> DbResult<()> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
+    pub fn remember(self, tx: &mut Tx) -> DbResult<()> {
         let rows = self.0.into_iter();
         let rows =
             rows.map(|((sub, address), seen_at)| AddressRow { sub, address: Hex(address), seen_at: seen_at.millis() });
-        tx.execute(REMEMBER_ADDRESSES, args![JsonRows::of(rows)?]).await?;
+        tx.write(REMEMBER_ADDRESSES, JsonRows::of(rows)?);
         Ok(())
     }
 }

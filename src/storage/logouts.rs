@@ -45,11 +45,8 @@ const ENQUEUE: Sql = Sql {
 };
 
 /// Notes the sessions, which have just been ended, that a client is to hear of: those it got an ID token with.
-pub(super) async fn enqueue(tx: &mut Tx, ended: impl IntoIterator<Item = SessionId>) -> DbResult<()> {
-    let ids = JsonRows::of(ended)?;
-    if !ids.is_empty() {
-        tx.execute(ENQUEUE, args![ids]).await?;
-    }
+pub(super) fn enqueue(tx: &mut Tx, ended: impl IntoIterator<Item = SessionId>) -> DbResult<()> {
+    tx.write(ENQUEUE, JsonRows::of(ended)?);
     Ok(())
 }
 
@@ -111,7 +108,7 @@ pub(super) async fn settle(
     if tx.execute(TEXT, args![delivery.sid, delivery.attempt]).await? == 0 {
         return Ok(Decision::Discard(false));
     }
-    tx.record(audit.as_slice()).await?;
+    tx.record(audit.as_slice())?;
     Ok(Decision::Keep(true))
 }
 

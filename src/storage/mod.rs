@@ -7,13 +7,14 @@
 //! How it is done: [`open()`] starts the writers, which commit what waits in their queues together, and the readers.
 //! `group` is what the hot operations share a transaction in, `ending` what ends many sessions at once; `sessions`,
 //! `sign_ins`, `codes`, `consents`, `logouts`, `users`, `clients`, `keys`, `revocations`, `audit` and `upkeep` own a table
-//! each, or two; `sql` is the thin layer beneath, over both databases.
+//! each, or two; `sql` and `conn` are the thin layer beneath, over both databases.
 
 mod assertions;
 mod audit;
 mod checkpoint;
 mod clients;
 mod codes;
+mod conn;
 mod consents;
 mod cursor;
 mod database;

@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
+use super::conn::{Conn, Step};
 use super::endpoint::{BEGIN_SNAPSHOT, CONNECT_TIMEOUT, Endpoint};
-use super::sql::{Conn, DbError, DbResult, Dialect, Row, Sql, Value, args};
+use super::sql::{DbError, DbResult, Dialect, Row, Sql, Value, args};
 
 /// How many reads run at once. SQLite's are calls into the same process; PostgreSQL's wait for the network.
 const SQLITE_READERS: usize = 4;
@@ -91,14 +92,12 @@ impl Readers {
 }
 
 async fn run(conn: &mut Conn, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<Vec<Row>>> {
-    if let [(sql, args)] = statements {
-        return Ok(vec![conn.fetch(*sql, args.clone()).await?]);
-    }
-    conn.execute(BEGIN_SNAPSHOT, args![]).await?;
-    let mut answers = Vec::with_capacity(statements.len());
-    for (sql, args) in statements {
-        answers.push(conn.fetch(*sql, args.clone()).await?);
-    }
-    conn.execute("COMMIT", args![]).await?;
-    Ok(answers)
+    let reads = statements.iter().map(|(sql, args)| Step::new(*sql, args.clone()));
+    let alone = statements.len() == 1;
+    let begin = (!alone).then(|| Step::new(BEGIN_SNAPSHOT, args![]));
+    let commit = (!alone).then(|| Step::new("COMMIT", args![]));
+    let ahead = usize::from(begin.is_some());
+    let steps = begin.into_iter().chain(reads).chain(commit).collect();
+    let answers = conn.run(steps).await.map_err(|interrupted| interrupted.error)?;
+    Ok(answers.into_iter().skip(ahead).take(statements.len()).map(|answer| answer.rows).collect())
 }

@@ -213,9 +213,9 @@ impl Redemptions {
     }
 
     /// Writes what the trail has heard of the tokens, and who has moved.
-    pub async fn finish(self, tx: &mut Tx) -> DbResult<()> {
-        legacy::note(tx, &self.redeemed).await?;
-        legacy::moved(tx, &self.moved).await
+    pub fn finish(self, tx: &mut Tx) -> DbResult<()> {
+        legacy::note(tx, &self.redeemed)?;
+        legacy::moved(tx, &self.moved)
     }
 }
 

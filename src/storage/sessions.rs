@@ -162,7 +162,7 @@ pub(super) const UPDATE: Sql = from_json!(
         secret_hash bytea, key_version bigint, rotated_at bigint, retry_seen bigint, late_streak bigint,
         narrowed bigint, ended_at bigint, end_reason text, row_version bigint, refusals_noted bigint,
     ],
-    " WHERE sessions.id = j.id AND sessions.row_version = j.row_version RETURNING sessions.id AS id"
+    " WHERE sessions.id = j.id AND sessions.row_version = j.row_version"
 );
 
 const fn retry_code(seen: RetrySeen) -> u8 {

@@ -197,7 +197,7 @@ pub(super) async fn begin(tx: &mut Tx, login: BeginSignIn) -> DbResult<Decision<
     ];
     tx.execute(TEXT, args).await?;
     remember(tx, sign_in, login.known_address.as_ref()).await?;
-    tx.record(slice::from_ref(&login.audit)).await?;
+    tx.record(slice::from_ref(&login.audit))?;
     Ok(Decision::Keep(Ok(BeginOutcome::Begun { replaced })))
 }
 
@@ -241,7 +241,7 @@ pub(super) async fn renew(tx: &mut Tx, login: RenewSignIn) -> DbResult<Decision<
         return Ok(Decision::Discard(RenewSignInOutcome::Gone));
     }
     remember(tx, sign_in, login.known_address.as_ref()).await?;
-    tx.record(slice::from_ref(&login.audit)).await?;
+    tx.record(slice::from_ref(&login.audit))?;
     Ok(Decision::Keep(RenewSignInOutcome::Renewed))
 }
 
@@ -253,7 +253,7 @@ async fn is_unchanged(tx: &mut Tx, sub: &Sub, credential_epoch: i64) -> DbResult
 async fn remember(tx: &mut Tx, sign_in: &SignIn, address: Option<&[u8; 32]>) -> DbResult<()> {
     let mut addresses = Addresses::default();
     addresses.add(&sign_in.sub, address, sign_in.auth_time);
-    addresses.remember(tx).await
+    addresses.remember(tx)
 }
 
 /// Writes a use, unless the sign-in has ended or a later use is written.
@@ -294,7 +294,7 @@ async fn end_one(tx: &mut Tx, end: EndSignIn) -> DbResult<Result<EndedSignIn, To
         }
     }
     sessions.extend(left(tx, id, now).await?);
-    tx.record(&[audit]).await?;
+    tx.record(&[audit])?;
     Ok(Ok(EndedSignIn { outcome: EndOutcome::Ended, sessions }))
 }
 

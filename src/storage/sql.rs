@@ -1,5 +1,5 @@
 //! A small dynamic layer over sqlx, so that every operation is written once for SQLite and PostgreSQL: [`Sql`] texts
-//! with `$1` placeholders, [`Value`]s going in, [`Row`]s coming out, one [`Conn`].
+//! with `$1` placeholders, [`Value`]s going in, [`Row`]s coming out.
 //!
 //! Every text is `'static` and prepared once per connection. Rows that go in many at a time travel as one JSON array in
 //! `$1`; [`from_json!`] spells out for each database how it reads one, and all else of the text is shared.
@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::postgres::{PgArguments, PgConnection, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments as _, Connection as _, Decode, Postgres, Row as _, Sqlite, Type};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 
 use super::StoreError;
 use crate::domain::ids::{ClientId, Jti, Kid, SessionId, SignInId, Sub};
@@ -105,15 +105,6 @@ pub(super) enum Dialect {
 pub(super) struct Sql {
     pub sqlite: &'static str,
     pub postgres: &'static str,
-}
-
-impl Sql {
-    fn text(self, dialect: Dialect) -> &'static str {
-        match dialect {
-            Dialect::Sqlite => self.sqlite,
-            Dialect::Postgres => self.postgres,
-        }
-    }
 }
 
 impl From<&'static str> for Sql {
@@ -230,7 +221,7 @@ impl Serialize for Hex<'_> {
 #[derive(Debug, Default)]
 pub(super) struct JsonRows {
     text: Vec<u8>,
-    count: usize,
+    count: u32,
 }
 
 impl JsonRows {
@@ -255,7 +246,7 @@ impl JsonRows {
         self.count == 0
     }
 
-    pub fn len(&self) -> usize {
+    pub fn len(&self) -> u32 {
         self.count
     }
 }
@@ -344,85 +335,4 @@ impl Row {
         let text: &str = self.get(column)?;
         serde_json::from_str(text).map_err(|error| DbError::Row(format!("{column} is not its JSON: {error}")))
     }
-}
-
-/// One connection.
-pub(super) enum Conn {
-    Sqlite(SqliteConnection),
-    // Many times as large as the other.
-    Postgres(Box<PgConnection>),
-}
-
-impl Conn {
-    pub fn dialect(&self) -> Dialect {
-        match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
-        }
-    }
-
-    /// Runs a statement, and answers how many rows it changed.
-    pub async fn execute(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<u64> {
-        let sql = sql.into().text(self.dialect());
-        Ok(match self {
-            Self::Sqlite(conn) => {
-                sqlx::query_with::<Sqlite, _>(sql, sqlite_arguments(args)?).execute(conn).await?.rows_affected()
-            }
-            Self::Postgres(conn) => {
-                sqlx::query_with::<Postgres, _>(sql, pg_arguments(args)?).execute(conn.as_mut()).await?.rows_affected()
-            }
-        })
-    }
-
-    /// Runs a statement, and answers its rows.
-    pub async fn fetch(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<Vec<Row>> {
-        let sql = sql.into().text(self.dialect());
-        Ok(match self {
-            Self::Sqlite(conn) => {
-                let rows = sqlx::query_with::<Sqlite, _>(sql, sqlite_arguments(args)?).fetch_all(conn).await?;
-                rows.into_iter().map(Row::Sqlite).collect()
-            }
-            Self::Postgres(conn) => {
-                let rows = sqlx::query_with::<Postgres, _>(sql, pg_arguments(args)?).fetch_all(conn.as_mut()).await?;
-                rows.into_iter().map(Row::Postgres).collect()
-            }
-        })
-    }
-
-    /// Takes leave of the database.
-    pub async fn close(self) {
-        // A connection that cannot take leave is gone already.
-        let _ = match self {
-            Self::Sqlite(conn) => conn.close().await,
-            Self::Postgres(conn) => conn.close().await,
-        };
-    }
-}
-
-fn sqlite_arguments(values: Vec<Value>) -> DbResult<SqliteArguments> {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(values.len(), 0);
-    for value in values {
-        match value {
-            Value::Int(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Blob(value) => arguments.add(value),
-        }
-        .map_err(sqlx::Error::Encode)?;
-    }
-    Ok(arguments)
-}
-
-fn pg_arguments(values: Vec<Value>) -> DbResult<PgArguments> {
-    let mut arguments = PgArguments::default();
-    arguments.reserve(values.len(), 0);
-    for value in values {
-        match value {
-            Value::Int(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Blob(value) => arguments.add(value),
-        }
-        .map_err(sqlx::Error::Encode)?;
-    }
-    Ok(arguments)
 }

@@ -2,40 +2,111 @@
 
 use std::collections::BTreeMap;
 
-use super::audit::AuditRows;
+use super::audit::{self, AuditRows};
+use super::conn::{Answer, Conn, Interrupted, Step};
 use super::endpoint::BEGIN_WRITE;
 use super::revocations;
-use super::sql::{Conn, DbResult, JsonRows, Row, Sql, Value, args};
+use super::sql::{DbResult, Dialect, JsonRows, Row, Sql, Value, args};
 use crate::domain::audit::AuditEvent;
 use crate::domain::revocation::{Revocation, RevocationSink};
 
 /// A transaction owns its connection: dropped before its end, it takes the connection with it, and the database undoes
 /// what it did.
+///
+/// What nobody waits for goes to the database with the next statement whose answer counts, or with COMMIT.
 pub(super) struct Tx {
     conn: Conn,
+    /// In the order in which they are to be carried out; BEGIN comes first.
+    ahead: Vec<Step>,
+    stage: Stage,
     /// What the sink must hear of before COMMIT is sent.
     decided: Vec<Revocation>,
 }
 
+/// How far the database has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing was asked of it.
+    New,
+    /// It cannot even begin.
+    Refused,
+    Begun,
+    /// COMMIT was sent, and whether it was carried out is not known.
+    Committing,
+}
+
+impl Stage {
+    /// After a failure that so many statements came before.
+    fn after(self, done: usize) -> Self {
+        match self {
+            Self::New if done == 0 => Self::Refused,
+            Self::New => Self::Begun,
+            other => other,
+        }
+    }
+}
+
 impl Tx {
-    pub async fn begin(mut conn: Conn) -> DbResult<Self> {
-        conn.execute(BEGIN_WRITE, args![]).await?;
-        Ok(Self { conn, decided: Vec::new() })
+    /// # Errors
+    /// Where the database is a server: it is not there, or the connection has died while it was idle. That a file is
+    /// locked shows at the first statement, by [`Stage::Refused`].
+    pub async fn begin(conn: Conn) -> DbResult<Self> {
+        let begin = Step::new(BEGIN_WRITE, args![]);
+        let mut tx = Self { conn, ahead: Vec::new(), stage: Stage::New, decided: Vec::new() };
+        match tx.conn.dialect() {
+            Dialect::Sqlite => tx.ahead.push(begin),
+            Dialect::Postgres => drop(tx.run(begin).await?),
+        }
+        Ok(tx)
     }
 
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Runs a statement, and answers how many rows it changed.
     pub async fn execute(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<u64> {
-        self.conn.execute(sql, args).await
+        Ok(self.run(Step::new(sql, args)).await?.changed)
     }
 
+    /// Runs a statement, and answers its rows.
     pub async fn fetch(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<Vec<Row>> {
-        self.conn.fetch(sql, args).await
+        Ok(self.run(Step::new(sql, args)).await?.rows)
+    }
+
+    /// Writes the rows, if there are any.
+    pub fn write(&mut self, sql: impl Into<Sql>, rows: JsonRows) {
+        if !rows.is_empty() {
+            self.ahead.push(Step::new(sql, args![rows]));
+        }
+    }
+
+    /// Writes exactly these rows, or fails as [`DbError::Contended`](super::sql::DbError::Contended): somebody has
+    /// changed one since it was read.
+    pub fn write_guarded(&mut self, sql: impl Into<Sql>, rows: JsonRows) {
+        let count = rows.len();
+        if count > 0 {
+            self.ahead.push(Step::new(sql, args![rows]).changing(count));
+        }
+    }
+
+    async fn run(&mut self, last: Step) -> DbResult<Answer> {
+        let mut steps = std::mem::take(&mut self.ahead);
+        steps.push(last);
+        match self.conn.run(steps).await {
+            Ok(mut answers) => {
+                self.stage = Stage::Begun;
+                Ok(answers.pop().unwrap_or_default())
+            }
+            Err(Interrupted { done, error }) => {
+                self.stage = self.stage.after(done);
+                Err(error)
+            }
+        }
     }
 
     /// Writes revocations; of equal ones the one that reaches furthest counts.
-    pub async fn revoke(&mut self, revocations: Vec<Revocation>) -> DbResult<()> {
-        if revocations.is_empty() {
-            return Ok(());
-        }
+    pub fn revoke(&mut self, revocations: Vec<Revocation>) -> DbResult<()> {
         // One row per key, since no statement may touch a row twice, and in one order, so that writers never wait for
         // each other in a circle.
         let mut rows = BTreeMap::new();
@@ -44,39 +115,52 @@ impl Tx {
             rows.entry(key).and_modify(|known: &mut revocations::Reach| known.extend(reach)).or_insert(reach);
         }
         let rows = rows.into_iter().map(|((kind, id), reach)| revocations::JsonRow { kind, id, reach });
-        let rows = JsonRows::of(rows)?;
-        self.execute(revocations::UPSERT, args![rows]).await?;
+        self.write(revocations::UPSERT, JsonRows::of(rows)?);
         self.decided.extend(revocations);
         Ok(())
     }
 
     /// Writes entries of the audit trail.
-    pub async fn record(&mut self, events: &[AuditEvent]) -> DbResult<()> {
+    pub fn record(&mut self, events: &[AuditEvent]) -> DbResult<()> {
         let mut rows = AuditRows::default();
         for event in events {
             rows.push(event)?;
         }
-        self.record_rows(rows).await
-    }
-
-    pub async fn record_rows(&mut self, rows: AuditRows) -> DbResult<()> {
-        if !rows.is_empty() {
-            self.execute(super::audit::INSERT, args![rows.into_json()]).await?;
-        }
+        self.record_rows(rows);
         Ok(())
     }
 
-    /// Tells the sink what was decided, then commits.
-    pub async fn commit(mut self, sink: &dyn RevocationSink) -> DbResult<Conn> {
+    pub fn record_rows(&mut self, rows: AuditRows) {
+        self.write(audit::INSERT, rows.into_json());
+    }
+
+    /// Tells the sink what was decided, then commits. The sink may hear of what is undone after all, where a statement
+    /// before COMMIT fails.
+    pub async fn commit(&mut self, sink: &dyn RevocationSink) -> DbResult<()> {
         if !self.decided.is_empty() {
             sink.decided(&self.decided);
         }
-        self.conn.execute("COMMIT", args![]).await?;
-        Ok(self.conn)
+        let mut steps = std::mem::take(&mut self.ahead);
+        if self.stage == Stage::New && steps.len() < 2 {
+            return Ok(()); // Nothing was asked, and nothing is to be written.
+        }
+        let before = steps.len();
+        steps.push(Step::new("COMMIT", args![]));
+        let Err(Interrupted { done, error }) = self.conn.run(steps).await else { return Ok(()) };
+        self.stage = if done == before { Stage::Committing } else { self.stage.after(done) };
+        Err(error)
+    }
+
+    /// The connection of a transaction that is committed.
+    pub fn into_conn(self) -> Conn {
+        self.conn
     }
 
     /// Undoes everything. The connection comes back if it is still good.
     pub async fn roll_back(mut self) -> Option<Conn> {
+        if self.stage == Stage::New {
+            return Some(self.conn);
+        }
         self.conn.execute("ROLLBACK", args![]).await.ok().map(|_| self.conn)
     }
 }

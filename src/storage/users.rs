@@ -121,7 +121,7 @@ pub(super) async fn create(tx: &mut Tx, user: User, audit: AuditEvent) -> DbResu
         let taken = if same.is_empty() { UserName::ExternalId } else { UserName::Username };
         return Ok(Decision::Discard(CreateUserOutcome::Exists(taken)));
     }
-    tx.record(&[audit]).await?;
+    tx.record(&[audit])?;
     Ok(Decision::Keep(CreateUserOutcome::Created))
 }
 
@@ -220,7 +220,7 @@ pub(super) async fn carry_out(
         }
         None => 0,
     };
-    tx.record(&[effects.audit]).await?;
+    tx.record(&[effects.audit])?;
     Ok(Decision::Keep(Ok(ended)))
 }
 

@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::checkpoint::Checkpointer;
+use super::conn::Conn;
 use super::endpoint::Endpoint;
 use super::group::{self, GroupJob, Pending};
 use super::lock::ExclusiveLock;
-use super::sql::{Conn, DbError, DbResult, Dialect};
-use super::tx::Tx;
+use super::sql::{DbError, DbResult, Dialect};
+use super::tx::{Stage, Tx};
 use super::{Result, StoreError};
 use crate::domain::ids::SessionId;
 use crate::domain::revocation::RevocationSink;
@@ -323,9 +324,14 @@ impl Writer {
             Task::Together(jobs) => group::carry_out(jobs, &mut tx, &*self.workshop.chain_keys).await.map(|()| true),
             Task::Alone(job) => job.run(&mut tx).await,
         };
+        let done = match done {
+            Ok(true) => tx.commit(&*self.workshop.sink).await.map(|()| true),
+            other => other,
+        };
+        let stage = tx.stage();
         match done {
             Ok(true) => {
-                self.conn = Some(tx.commit(&*self.workshop.sink).await.map_err(Failure::Unknown)?);
+                self.conn = Some(tx.into_conn());
                 if let Some(checkpointer) = &mut self.checkpointer {
                     checkpointer.committed(is_heavy);
                 }
@@ -335,6 +341,8 @@ impl Writer {
                 self.conn = tx.roll_back().await;
                 Ok(())
             }
+            Err(error) if stage == Stage::Refused => Err(Failure::Unreachable(error)),
+            Err(error) if stage == Stage::Committing => Err(Failure::Unknown(error)),
             Err(error) => {
                 if !error.breaks_connection() {
                     self.conn = tx.roll_back().await;
