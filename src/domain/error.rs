@@ -188,6 +188,11 @@ impl OAuthError {
         Self { retry_after: Some(span), ..self }
     }
 
+    /// How long to wait, as it is told: in whole seconds, never less than it takes and never none.
+    pub fn seconds_to_wait(&self) -> Option<u64> {
+        self.retry_after.map(|span| (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1))
+    }
+
     pub fn cause(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }

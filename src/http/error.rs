@@ -221,7 +221,7 @@ pub fn render(error: poem::Error, asked: &Asked<'_>) -> Response {
     }
     let (status, error, kind) = recognise(error);
     log(&error, status, asked.request_id);
-    let wait = error.retry_after.map(|span| (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1));
+    let wait = error.seconds_to_wait();
     let mut response = match asked.manner {
         Manner::OAuth => json(status, standard(&error, status, asked.request_id)),
         Manner::RestFramework => {

@@ -157,7 +157,10 @@ fn guesses_of_the_current_password_are_throttled_like_logins() {
                 break;
             }
         }
-        assert!(last.is(429).html.contains("change_password"));
+        let slowed = last.is(429);
+        assert!(slowed.html.contains("change_password"), "{}", slowed.html);
+        let wait: u64 = slowed.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=30).contains(&wait), "{wait}");
     });
 }
 

@@ -1,6 +1,6 @@
 //! `/account`: what users see and end of their own.
 
-use poem::http::{Method, StatusCode};
+use poem::http::{Method, StatusCode, header};
 use poem::{Request, Response};
 
 use super::{ACCOUNT, Browser, CSRF, LOGGED_OUT, LOGIN, fields};
@@ -88,9 +88,7 @@ async fn change_password(browser: &Browser<'_>, sign_in: &SignIn, mut fields: Fi
 fn notice(error: OAuthError) -> poem::Result<AccountNotice> {
     match error.code {
         Code::InvalidGrant => Ok(AccountNotice::PasswordWrong),
-        Code::TooManyRequests => {
-            Ok(AccountNotice::Throttled(error.retry_after.map_or(1, |span| span.as_secs().max(1))))
-        }
+        Code::TooManyRequests => Ok(AccountNotice::Throttled(error.seconds_to_wait().unwrap_or(1))),
         Code::TemporarilyUnavailable => Ok(AccountNotice::Busy),
         _ => Err(refusal(error)),
     }
@@ -103,7 +101,7 @@ async fn show(browser: &Browser<'_>, sign_in: &SignIn, notice: Option<AccountNot
     };
     let Overview { user, devices, granted } = &overview;
     let ids: Vec<String> = devices.iter().map(|device| device.id.to_string()).collect();
-    browser.form(status_of(notice), (Purpose::Account, &sign_in.id.to_string()), |csrf| {
+    let mut response = browser.form(status_of(notice), (Purpose::Account, &sign_in.id.to_string()), |csrf| {
         let page = AccountPage {
             shell: browser.shell(None),
             form: Form { path: ACCOUNT, hidden: &[(CSRF, csrf)] },
@@ -114,7 +112,11 @@ async fn show(browser: &Browser<'_>, sign_in: &SignIn, notice: Option<AccountNot
             now: ctx.now(),
         };
         page.rendered().map_err(refusal)
-    })
+    })?;
+    if let Some(AccountNotice::Throttled(seconds)) = notice {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
 }
 
 fn application<'a>(consent: &'a Consent, client: &'a Client) -> Granted<'a> {

@@ -102,10 +102,9 @@ async fn refused(browser: &Browser<'_>, goal: &Goal, username: &str, notice: Sig
 
 /// What a person can do something about is said on the page.
 fn notice(error: OAuthError) -> poem::Result<SignInNotice> {
-    let seconds = error.retry_after.map_or(1, |span| span.as_secs().max(1));
     match error.code {
         Code::InvalidGrant => Ok(SignInNotice::Refused),
-        Code::TooManyRequests => Ok(SignInNotice::Throttled(seconds)),
+        Code::TooManyRequests => Ok(SignInNotice::Throttled(error.seconds_to_wait().unwrap_or(1))),
         Code::TemporarilyUnavailable => Ok(SignInNotice::Busy),
         _ => Err(refusal(error)),
     }
