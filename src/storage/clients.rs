@@ -83,7 +83,7 @@ pub(super) async fn change(tx: &mut Tx, client: Client, effects: ClientEffects) 
     if admins > 0 && count_full_admins(tx).await? == 0 {
         return Ok(Decision::Discard(ChangeOutcome::LastAdmin));
     }
-    carry_out(tx, &client.client_id, effects).await?;
+    carry_out(tx, &client.client_id, effects)?;
     Ok(Decision::Keep(ChangeOutcome::Changed))
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn delete(
     if let Err(many) = ending::end_all(tx, Owner::Client(client_id.clone()), ending).await? {
         return Ok(Decision::Discard(Err(many)));
     }
-    carry_out(tx, &client_id, effects).await?;
+    carry_out(tx, &client_id, effects)?;
     Ok(Decision::Keep(Ok(ChangeOutcome::Changed)))
 }
 
@@ -126,7 +126,7 @@ async fn missed(tx: &mut Tx, client_id: &ClientId) -> DbResult<ChangeOutcome> {
     Ok(if rows.is_empty() { ChangeOutcome::NotFound } else { ChangeOutcome::Conflict })
 }
 
-async fn carry_out(tx: &mut Tx, client_id: &ClientId, effects: ClientEffects) -> DbResult<()> {
+fn carry_out(tx: &mut Tx, client_id: &ClientId, effects: ClientEffects) -> DbResult<()> {
     if let Some(minted_before) = effects.revoke_tokens_before {
         let what = Revoked::Client { client_id: client_id.clone(), minted_before };
         tx.revoke(vec![Revocation { what, expires_at: effects.horizon }])?;

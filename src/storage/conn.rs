@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, AssertSqlSafe, Connection as _, Either, Encode, Executor as _, SqlSafeStr as _, SqlStr, Type};
+use sqlx::{Arguments, AssertSqlSafe, Connection as _, Either, Encode, Executor as _, Type};
 
 use super::sql::{DbError, DbResult, Dialect, Row, Sql, Value};
 
@@ -47,6 +47,12 @@ pub(super) struct Interrupted {
     pub error: DbError,
 }
 
+impl From<Interrupted> for DbError {
+    fn from(interrupted: Interrupted) -> Self {
+        interrupted.error
+    }
+}
+
 /// One connection.
 pub(super) enum Conn {
     Sqlite(SqliteConnection),
@@ -73,8 +79,7 @@ impl Conn {
     }
 
     async fn one(&mut self, step: Step) -> DbResult<Answer> {
-        let answers = self.run(vec![step]).await.map_err(|interrupted| interrupted.error)?;
-        Ok(answers.into_iter().next().unwrap_or_default())
+        Ok(self.run(vec![step]).await?.pop().unwrap_or_default())
     }
 
     /// Runs statements in their order, up to the first that fails, and answers what each came to.
@@ -165,7 +170,7 @@ async fn gather<D, R>(
 
 /// Statements in one text.
 struct Joined {
-    text: SqlStr,
+    text: AssertSqlSafe<String>,
     args: SqliteArguments,
     parts: Vec<Part>,
 }
@@ -175,12 +180,8 @@ impl Joined {
         let mut args = SqliteArguments::default();
         let mut parts = Vec::with_capacity(steps.len() + 1);
         let mut text = String::new();
-        let only = matches!(steps.as_slice(), [Step { must_change: None, .. }]);
-        let first = steps.first().map_or("", |step| step.sql.sqlite);
         for step in steps {
-            if !only {
-                append(&mut text, step.sql.sqlite, args.len());
-            }
+            append(&mut text, step.sql.sqlite, args.len());
             add_all(&mut args, step.args)?;
             parts.push(Part::Step);
             if let Some(rows) = step.must_change {
@@ -190,8 +191,7 @@ impl Joined {
             }
         }
         // Made of texts of this program alone.
-        let text = if only { first.into_sql_str() } else { AssertSqlSafe(text).into_sql_str() };
-        Ok(Self { text, args, parts })
+        Ok(Self { text: AssertSqlSafe(text), args, parts })
     }
 }
 

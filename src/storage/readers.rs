@@ -98,6 +98,6 @@ async fn run(conn: &mut Conn, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<
     let commit = (!alone).then(|| Step::new("COMMIT", args![]));
     let ahead = usize::from(begin.is_some());
     let steps = begin.into_iter().chain(reads).chain(commit).collect();
-    let answers = conn.run(steps).await.map_err(|interrupted| interrupted.error)?;
+    let answers = conn.run(steps).await?;
     Ok(answers.into_iter().skip(ahead).take(statements.len()).map(|answer| answer.rows).collect())
 }

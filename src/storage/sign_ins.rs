@@ -196,7 +196,7 @@ pub(super) async fn begin(tx: &mut Tx, login: BeginSignIn) -> DbResult<Decision<
         sign_in.browser.address.as_str(),
     ];
     tx.execute(TEXT, args).await?;
-    remember(tx, sign_in, login.known_address.as_ref()).await?;
+    remember(tx, sign_in, login.known_address.as_ref())?;
     tx.record(slice::from_ref(&login.audit))?;
     Ok(Decision::Keep(Ok(BeginOutcome::Begun { replaced })))
 }
@@ -240,7 +240,7 @@ pub(super) async fn renew(tx: &mut Tx, login: RenewSignIn) -> DbResult<Decision<
     if tx.execute(TEXT, args).await? == 0 {
         return Ok(Decision::Discard(RenewSignInOutcome::Gone));
     }
-    remember(tx, sign_in, login.known_address.as_ref()).await?;
+    remember(tx, sign_in, login.known_address.as_ref())?;
     tx.record(slice::from_ref(&login.audit))?;
     Ok(Decision::Keep(RenewSignInOutcome::Renewed))
 }
@@ -250,7 +250,7 @@ async fn is_unchanged(tx: &mut Tx, sub: &Sub, credential_epoch: i64) -> DbResult
     Ok(users.unchanged(sub, credential_epoch).is_some())
 }
 
-async fn remember(tx: &mut Tx, sign_in: &SignIn, address: Option<&[u8; 32]>) -> DbResult<()> {
+fn remember(tx: &mut Tx, sign_in: &SignIn, address: Option<&[u8; 32]>) -> DbResult<()> {
     let mut addresses = Addresses::default();
     addresses.add(&sign_in.sub, address, sign_in.auth_time);
     addresses.remember(tx)

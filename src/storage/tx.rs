@@ -55,7 +55,7 @@ impl Tx {
         let mut tx = Self { conn, ahead: Vec::new(), stage: Stage::New, decided: Vec::new() };
         match tx.conn.dialect() {
             Dialect::Sqlite => tx.ahead.push(begin),
-            Dialect::Postgres => drop(tx.run(begin).await?),
+            Dialect::Postgres => drop(tx.send(begin).await?),
         }
         Ok(tx)
     }
@@ -66,12 +66,12 @@ impl Tx {
 
     /// Runs a statement, and answers how many rows it changed.
     pub async fn execute(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<u64> {
-        Ok(self.run(Step::new(sql, args)).await?.changed)
+        Ok(self.send(Step::new(sql, args)).await?.changed)
     }
 
     /// Runs a statement, and answers its rows.
     pub async fn fetch(&mut self, sql: impl Into<Sql>, args: Vec<Value>) -> DbResult<Vec<Row>> {
-        Ok(self.run(Step::new(sql, args)).await?.rows)
+        Ok(self.send(Step::new(sql, args)).await?.rows)
     }
 
     /// Writes the rows, if there are any.
@@ -90,19 +90,16 @@ impl Tx {
         }
     }
 
-    async fn run(&mut self, last: Step) -> DbResult<Answer> {
+    /// Sends what goes ahead, and a last statement, whose answer it is.
+    async fn send(&mut self, last: Step) -> Result<Answer, Interrupted> {
         let mut steps = std::mem::take(&mut self.ahead);
         steps.push(last);
-        match self.conn.run(steps).await {
-            Ok(mut answers) => {
-                self.stage = Stage::Begun;
-                Ok(answers.pop().unwrap_or_default())
-            }
-            Err(Interrupted { done, error }) => {
-                self.stage = self.stage.after(done);
-                Err(error)
-            }
-        }
+        let sent = self.conn.run(steps).await;
+        self.stage = match &sent {
+            Ok(_) => Stage::Begun,
+            Err(interrupted) => self.stage.after(interrupted.done),
+        };
+        Ok(sent?.pop().unwrap_or_default())
     }
 
     /// Writes revocations; of equal ones the one that reaches furthest counts.
@@ -140,14 +137,14 @@ impl Tx {
         if !self.decided.is_empty() {
             sink.decided(&self.decided);
         }
-        let mut steps = std::mem::take(&mut self.ahead);
-        if self.stage == Stage::New && steps.len() < 2 {
+        let before = self.ahead.len();
+        if self.stage == Stage::New && before < 2 {
             return Ok(()); // Nothing was asked, and nothing is to be written.
         }
-        let before = steps.len();
-        steps.push(Step::new("COMMIT", args![]));
-        let Err(Interrupted { done, error }) = self.conn.run(steps).await else { return Ok(()) };
-        self.stage = if done == before { Stage::Committing } else { self.stage.after(done) };
+        let Err(Interrupted { done, error }) = self.send(Step::new("COMMIT", args![])).await else { return Ok(()) };
+        if done == before {
+            self.stage = Stage::Committing;
+        }
         Err(error)
     }
 
