@@ -14,10 +14,10 @@ pub type About = Vec<(String, String)>;
 ///
 /// # Errors
 /// SQLite does not tell its version.
-pub async fn machine(effort: Effort) -> anyhow::Result<About> {
+pub async fn machine(effort: Effort<'_>) -> anyhow::Result<About> {
     let mut sqlite = SqliteConnection::connect("sqlite::memory:").await?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut sqlite).await?;
-    let Effort { connections, span, runs } = effort;
+    let Effort { connections, span, runs, .. } = effort;
     let (warmup, seconds) = (span.warmup.as_secs_f64(), span.measured.as_secs_f64());
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".to_owned());

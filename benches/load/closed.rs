@@ -8,6 +8,7 @@ use latchkey::domain::key::Alg;
 use tokio::runtime::Runtime;
 
 use super::bare::{Bare, Recorded};
+use super::flame::Flames;
 use super::forge::{Forge, Hands};
 use super::generator::{Caller, Exchange, Load, Span, Target, drive, once};
 use super::goals::Operation;
@@ -24,10 +25,11 @@ const BY_ITSELF: [&str; 4] = ["content-length", "date", "connection", "transfer-
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
+pub struct Effort<'a> {
     pub connections: usize,
     pub span: Span,
     pub runs: usize,
+    pub flames: Flames<'a>,
 }
 
 /// The medians: of the product, of the bare endpoint, and of what else was measured beside them.
@@ -43,30 +45,53 @@ pub fn compare(
     runtime: &Runtime,
     operation: Operation,
     place: &Place,
-    effort: Effort,
+    effort: Effort<'_>,
     beside: impl Fn() -> anyhow::Result<Option<f64>>,
 ) -> anyhow::Result<Compared> {
     let forged = if operation == Operation::Revoke { Some(forge_sessions(runtime, place, effort)?) } else { None };
     let (mut products, mut bares, mut limits) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..effort.runs.max(1) {
         let server = Server::start(place)?;
-        let (ready, mut sample) = match forged {
-            Some(each) => revoking(place, effort.connections, run as u64 * each, each)?,
-            None => (callers(operation, place, effort.connections)?, caller(operation, place)?),
-        };
+        let (ready, mut sample) = ready(operation, place, effort, run, forged)?;
         let Exchange { request, status, head, body } = once(place.address, sample.as_mut())?;
         products.push(measure(server.target(), ready, effort.span)?);
         server.stop()?;
 
         let bare = Bare::start(&recorded(status, &head, body)?)?;
-        let ready = (0..effort.connections)
+        let asking = (0..effort.connections)
             .map(|_| Box::new(Fixed::new(request.clone(), status, "")) as Box<dyn Caller>)
             .collect();
-        bares.push(measure(bare.target(), ready, effort.span)?);
+        bares.push(measure(bare.target(), asking, effort.span)?);
         drop(bare);
         limits.extend(beside()?);
     }
+    draw(operation, place, effort, forged)?;
     Ok(Compared { product: middle(products)?, bare: middle(bares)?, beside: median(limits, |rate| *rate) })
+}
+
+/// Where the operation's time goes, where that is wanted.
+fn draw(operation: Operation, place: &Place, effort: Effort<'_>, forged: Option<u64>) -> anyhow::Result<()> {
+    if !effort.flames.are_wanted() {
+        return Ok(());
+    }
+    let server = Server::start(place)?;
+    let (asking, _) = ready(operation, place, effort, effort.runs.max(1), forged)?;
+    effort.flames.draw(operation.name(), place.store, server.target(), vec![Load::closed(asking)])?;
+    server.stop()
+}
+
+/// What asks in a run, and what asks once for a sample. `forged` is how many sessions each run may revoke.
+fn ready(
+    operation: Operation,
+    place: &Place,
+    effort: Effort<'_>,
+    run: usize,
+    forged: Option<u64>,
+) -> anyhow::Result<Ready> {
+    match forged {
+        Some(each) => revoking(place, effort.connections, run as u64 * each, each),
+        None => Ok((callers(operation, place, effort.connections)?, caller(operation, place)?)),
+    }
 }
 
 fn measure(target: Target, callers: Vec<Box<dyn Caller>>, span: Span) -> anyhow::Result<Measured> {
@@ -77,8 +102,8 @@ fn middle(runs: Vec<Measured>) -> anyhow::Result<Measured> {
     median(runs, |run| run.rate).context("there was no run")
 }
 
-/// Makes sessions to revoke, and answers how many each run has.
-fn forge_sessions(runtime: &Runtime, place: &Place, effort: Effort) -> anyhow::Result<u64> {
+/// Makes sessions to revoke, and answers how many each run has: one more than are measured, for its flame graph.
+fn forge_sessions(runtime: &Runtime, place: &Place, effort: Effort<'_>) -> anyhow::Result<u64> {
     let server = Server::start(place)?;
     Login::of(place, Alg::ES256)?;
     server.stop()?;
@@ -86,7 +111,7 @@ fn forge_sessions(runtime: &Runtime, place: &Place, effort: Effort) -> anyhow::R
     let each = (seconds * REVOKED as f64) as u64 + 1;
     runtime.block_on(async {
         let mut hands = Hands::on(place).await?;
-        hands.forge(place.clients.es256.id, 0, each * effort.runs.max(1) as u64, Duration::ZERO).await?;
+        hands.forge(place.clients.es256.id, 0, each * (effort.runs.max(1) as u64 + 1), Duration::ZERO).await?;
         hands.close().await
     })?;
     Ok(each)

@@ -2,6 +2,7 @@
 //! them, made with the service's own keys. Session `n` is the same on every run.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,10 @@ const COPIED: &str = "client_id, sub, scope, audience, auth_time, started_at, la
 
 const TIMES: [&str; 5] = ["auth_time", "started_at", "last_used_at", "idle_expires_at", "absolute_expires_at"];
 
+fn sqlite_file(place: &Place) -> &str {
+    place.url.trim_start_matches("sqlite://")
+}
+
 /// Either database, to write rows into past the service.
 pub enum Hands {
     Sqlite(SqliteConnection),
@@ -78,8 +83,7 @@ impl Hands {
     pub async fn on(place: &Place) -> anyhow::Result<Self> {
         Ok(match place.store {
             Store::Sqlite => {
-                let file = place.url.trim_start_matches("sqlite://");
-                let options = SqliteConnectOptions::new().filename(file);
+                let options = SqliteConnectOptions::new().filename(sqlite_file(place));
                 // What is written here may be lost: the run would be, too.
                 let options = options.synchronous(SqliteSynchronous::Off).pragma("cache_size", "-1000000");
                 Self::Sqlite(options.disable_statement_logging().connect().await?)
@@ -162,13 +166,19 @@ impl Hands {
         Ok(indexes.into_iter().map(|(_, text)| text).collect())
     }
 
-    /// Leaves the table as a service that has run for a while would.
-    pub async fn settle(&mut self) -> anyhow::Result<()> {
-        let upkeep = match self {
-            Self::Sqlite(_) => "PRAGMA wal_checkpoint(TRUNCATE)",
-            Self::Postgres(_) => "VACUUM ANALYZE sessions",
-        };
-        self.execute(upkeep.into()).await?;
+    /// Leaves the table as a service that has run for a while would: in order, and on the disk. What is still to be
+    /// written out would be waited for by the first durable commits.
+    pub async fn settle(&mut self, place: &Place) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite(_) => {
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)".into()).await?;
+                File::open(sqlite_file(place))?.sync_all()?;
+            }
+            Self::Postgres(_) => {
+                self.execute("VACUUM ANALYZE sessions".into()).await?;
+                self.execute("CHECKPOINT".into()).await?;
+            }
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::closed::Effort;
 use super::forge::{Forge, Hands};
 use super::generator::{Answer, Caller, Load, Span, drive};
 use super::goals::{Operation, judge_growth, judge_sweep};
-use super::logins::{PROBES, probe, short};
+use super::logins::{PROBES, probes, short};
 use super::measured::{Measured, median};
 use super::operations::{Fixed, Login, Refreshing, callers, post};
 use super::place::Place;
@@ -29,7 +29,7 @@ const SWEEP_PATIENCE: Duration = Duration::from_secs(600);
 
 /// # Errors
 /// The service does not start, or an answer is not what must come.
-pub fn grow(runtime: &Runtime, place: &Place, effort: Effort, sizes: &[u64]) -> anyhow::Result<Vec<Row>> {
+pub fn grow(runtime: &Runtime, place: &Place, effort: Effort<'_>, sizes: &[u64]) -> anyhow::Result<Vec<Row>> {
     login(place)?;
     let mut rows = Vec::new();
     let mut small: Option<[f64; KINDS.len()]> = None;
@@ -60,40 +60,69 @@ fn login(place: &Place) -> anyhow::Result<()> {
 async fn write(place: &Place, from: u64, to: u64, age: Duration) -> anyhow::Result<()> {
     let mut hands = Hands::on(place).await?;
     hands.forge(place.clients.es256.id, from, to, age).await?;
-    hands.settle().await?;
+    hands.settle(place).await?;
     hands.close().await
 }
 
 /// Each kind, with sessions that nobody has used before among those from `fresh` on.
-fn at_size(place: &Place, effort: Effort, fresh: u64, size: u64) -> anyhow::Result<[Measured; KINDS.len()]> {
+fn at_size(place: &Place, effort: Effort<'_>, fresh: u64, size: u64) -> anyhow::Result<[Measured; KINDS.len()]> {
     let runs = effort.runs.max(1) as u64;
+    let unused = Unused { place, fresh, size, connections: effort.connections as u64, parts: runs + 1 };
     let mut measured = KINDS.map(|_| Vec::new());
     for run in 0..runs {
         let server = Server::start(place)?;
-        let each = effort.connections as u64;
-        let used = ((size - fresh) / runs).min(IN_USE) / each;
-        if used == 0 {
-            bail!("{size} sessions are too few for {each} connections and {runs} runs");
-        }
-        let step = (size - fresh) / (used * each * runs);
-        let tokens = |caller: u64| {
-            let numbers = (0..used).map(move |n| fresh + ((n * each + caller) * runs + run) * step);
-            numbers.map(|n| Forge::of(place).token(n)).collect::<anyhow::Result<Vec<_>>>()
-        };
-        let all = |make: &dyn Fn(Vec<String>) -> Box<dyn Caller>| {
-            let callers = (0..each).map(|caller| Ok(make(tokens(caller)?))).collect::<anyhow::Result<_>>()?;
-            one(&server, callers, effort.span)
-        };
         // Before they are used up: looking at them changes nothing.
-        measured[2].push(all(&|tokens| Box::new(Roaming::introspecting(place, &tokens)))?);
-        measured[0].push(all(&|tokens| Box::new(Roaming::refreshing(place, &tokens)))?);
+        measured[2].push(one(&server, unused.introspecting(run)?, effort.span)?);
+        measured[0].push(one(&server, unused.refreshing(run)?, effort.span)?);
         let cached = callers(Operation::Introspection, place, effort.connections)?;
         measured[1].push(one(&server, cached, effort.span)?);
+        server.stop()?;
+    }
+    if effort.flames.are_wanted() {
+        let server = Server::start(place)?;
+        let loads = vec![Load::closed(unused.refreshing(runs)?)];
+        effort.flames.draw(&format!("refresh-of-{size}"), place.store, server.target(), loads)?;
         server.stop()?;
     }
     let middles = measured.map(|runs| median(runs, |run| run.latency.p99));
     let [Some(refresh), Some(cached), Some(read)] = middles else { bail!("there was no run") };
     Ok([refresh, cached, read])
+}
+
+/// Sessions from `fresh` on that each run takes its own part of: the last part is for the flame graph.
+struct Unused<'a> {
+    place: &'a Place,
+    fresh: u64,
+    size: u64,
+    connections: u64,
+    parts: u64,
+}
+
+impl Unused<'_> {
+    fn refreshing(&self, part: u64) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        self.callers(part, |tokens| Box::new(Roaming::refreshing(self.place, &tokens)))
+    }
+
+    fn introspecting(&self, part: u64) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        self.callers(part, |tokens| Box::new(Roaming::introspecting(self.place, &tokens)))
+    }
+
+    fn callers(
+        &self,
+        part: u64,
+        make: impl Fn(Vec<String>) -> Box<dyn Caller>,
+    ) -> anyhow::Result<Vec<Box<dyn Caller>>> {
+        let Self { fresh, size, connections, parts, .. } = *self;
+        let used = ((size - fresh) / parts).min(IN_USE) / connections;
+        if used == 0 {
+            bail!("{size} sessions are too few for {connections} connections and {parts} parts");
+        }
+        let step = (size - fresh) / (used * connections * parts);
+        let forge = Forge::of(self.place);
+        let token = |caller: u64, n: u64| forge.token(fresh + ((n * connections + caller) * parts + part) * step);
+        let tokens = |caller| (0..used).map(|n| token(caller, n)).collect::<anyhow::Result<_>>();
+        (0..connections).map(|caller| Ok(make(tokens(caller)?))).collect()
+    }
 }
 
 fn one(server: &Server, callers: Vec<Box<dyn Caller>>, span: Span) -> anyhow::Result<Measured> {
@@ -139,7 +168,7 @@ impl<C: Caller> Caller for Roaming<C> {
 ///
 /// # Errors
 /// The service does not start, an answer is not what must come, or the rows are still there after ten minutes.
-pub fn sweep(runtime: &Runtime, place: &Place, span: Span, rows: u64) -> anyhow::Result<Vec<Row>> {
+pub fn sweep(runtime: &Runtime, place: &Place, effort: Effort<'_>, rows: u64) -> anyhow::Result<Vec<Row>> {
     const LONG_AGO: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     /// Numbers that no other session has.
     const FIRST: u64 = 1 << 40;
@@ -148,8 +177,9 @@ pub fn sweep(runtime: &Runtime, place: &Place, span: Span, rows: u64) -> anyhow:
     runtime.block_on(write(place, FIRST, FIRST + rows, LONG_AGO))?;
     let server = Server::start(place)?;
     let (began, mut during) = (Instant::now(), [0.0f64; PROBES.len()]);
+    effort.flames.draw("sweep", place.store, server.target(), probes(place)?)?;
     loop {
-        for (longest, now) in during.iter_mut().zip(longest(&server, place, span)?) {
+        for (longest, now) in during.iter_mut().zip(longest(&server, place, effort.span)?) {
             *longest = longest.max(now);
         }
         if runtime.block_on(expired(place))? == 0 {
@@ -160,7 +190,7 @@ pub fn sweep(runtime: &Runtime, place: &Place, span: Span, rows: u64) -> anyhow:
         }
     }
     let took = began.elapsed().as_secs();
-    let before = longest(&server, place, span)?;
+    let before = longest(&server, place, effort.span)?;
     server.stop()?;
     let row = |what: String, value: f64, held| Row {
         operation: what,
@@ -179,8 +209,7 @@ pub fn sweep(runtime: &Runtime, place: &Place, span: Span, rows: u64) -> anyhow:
 
 /// The longest request of each kind.
 fn longest(server: &Server, place: &Place, span: Span) -> anyhow::Result<Vec<f64>> {
-    let loads = PROBES.into_iter().map(|probed| probe(probed, place)).collect::<anyhow::Result<_>>()?;
-    Ok(drive(server.target(), loads, span)?.into_iter().map(|measured| measured.latency.longest).collect())
+    Ok(drive(server.target(), probes(place)?, span)?.into_iter().map(|measured| measured.latency.longest).collect())
 }
 
 /// Whether expired sessions are left: 0 or 1.

@@ -24,25 +24,39 @@ const CALLERS: usize = 2;
 pub const PROBES: [Operation; 2] = [Operation::Introspection, Operation::Refresh(Alg::ES256)];
 
 /// Callers that ask at a steady pace.
+fn probe(operation: Operation, place: &Place) -> anyhow::Result<Load> {
+    Ok(Load::paced(callers(operation, place, CALLERS)?, PACE))
+}
+
+/// All of them.
 ///
 /// # Errors
 /// What they need cannot be had.
-pub fn probe(operation: Operation, place: &Place) -> anyhow::Result<Load> {
-    Ok(Load::paced(callers(operation, place, CALLERS)?, PACE))
+pub fn probes(place: &Place) -> anyhow::Result<Vec<Load>> {
+    PROBES.into_iter().map(|probed| probe(probed, place)).collect()
+}
+
+/// All of them, and so many logins at once.
+fn crowded(place: &Place, logins: usize) -> anyhow::Result<Vec<Load>> {
+    let mut loads = probes(place)?;
+    loads.push(Load::closed(callers(Operation::Password, place, logins)?));
+    Ok(loads)
 }
 
 /// # Errors
 /// The service does not start, or an answer is not what must come: a login that finds the queue full, too.
-pub fn beside_logins(place: &Place, effort: Effort) -> anyhow::Result<Vec<Row>> {
+pub fn beside_logins(place: &Place, effort: Effort<'_>) -> anyhow::Result<Vec<Row>> {
     let places = cores() + Settings::default().passwords.queue as usize;
     let (mut idle, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..effort.runs.max(1) {
         let server = Server::start(place)?;
-        let probes = || PROBES.into_iter().map(|probed| probe(probed, place)).collect::<anyhow::Result<Vec<_>>>();
-        idle.push(drive(server.target(), probes()?, effort.span)?);
-        let mut loads = probes()?;
-        loads.push(Load::closed(callers(Operation::Password, place, places)?));
-        busy.push(drive(server.target(), loads, effort.span)?);
+        idle.push(drive(server.target(), probes(place)?, effort.span)?);
+        busy.push(drive(server.target(), crowded(place, places)?, effort.span)?);
+        server.stop()?;
+    }
+    if effort.flames.are_wanted() {
+        let server = Server::start(place)?;
+        effort.flames.draw("logins", place.store, server.target(), crowded(place, places)?)?;
         server.stop()?;
     }
     let mut rows = Vec::new();

@@ -14,6 +14,7 @@
 mod about;
 mod bare;
 mod closed;
+mod flame;
 mod footprint;
 mod forge;
 mod generator;
@@ -39,6 +40,7 @@ use latchkey::domain::key::Alg;
 use tokio::runtime::Runtime;
 
 use self::closed::{Compared, Effort, compare};
+use self::flame::Flames;
 use self::generator::Span;
 use self::goals::{Limits, Machine, Operation, Store, judge};
 use self::place::Place;
@@ -83,16 +85,19 @@ struct Options {
     /// Where the plot is written.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Where flame graphs of what is measured are drawn, each from a run of its own. It needs `perf`, and root.
+    #[arg(long)]
+    flames: Option<PathBuf>,
     /// What cargo says to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Options {
-    fn effort(&self) -> Effort {
+    fn effort(&self) -> Effort<'_> {
         let (runs, warmup, seconds) = if self.quick { (1, 0.2, 1.0) } else { (self.runs, self.warmup, self.seconds) };
         let span = Span { warmup: Duration::from_secs_f64(warmup), measured: Duration::from_secs_f64(seconds) };
-        Effort { connections: self.connections.max(1), span, runs }
+        Effort { connections: self.connections.max(1), span, runs, flames: Flames(self.flames.as_deref()) }
     }
 
     /// How long each limit of the machine is measured.
@@ -248,7 +253,7 @@ impl Bench {
         let sizes = if quick { &[1_000, 10_000, 250_000] } else { self.options.sessions.as_slice() };
         self.report.rows.extend(growth::grow(&self.runtime, &place, effort, sizes)?);
         let swept = if quick { 10_000 } else { 1_000_000 };
-        self.report.rows.extend(growth::sweep(&self.runtime, &place, effort.span, swept)?);
+        self.report.rows.extend(growth::sweep(&self.runtime, &place, effort, swept)?);
         Ok(())
     }
 }

@@ -72,6 +72,6 @@ fn draw(text: &mut String, y: f64, Bar { row, rate, held }: &Bar<'_>) {
     );
 }
 
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

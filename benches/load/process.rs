@@ -12,11 +12,16 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
 
 /// The same of a process and all its children, those that have ended too.
 pub fn family_cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let parent = Stat::of(pid)?;
-    let numbered = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     // One that ends in between is counted with its parent the next time.
-    let children = numbered.filter_map(|child| Stat::of(child).ok()).filter(|stat| stat.parent == pid);
-    Ok(parent.own + parent.ended + children.map(|stat| stat.own + stat.ended).sum::<f64>())
+    let counted = family(pid)?.into_iter().filter_map(|one| Stat::of(one).ok());
+    Ok(counted.map(|stat| stat.own + stat.ended).sum())
+}
+
+/// A process and all its children.
+pub fn family(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let numbered = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_of = |other: &u32| *other == pid || Stat::of(*other).is_ok_and(|stat| stat.parent == pid);
+    Ok(numbered.filter(is_of).collect())
 }
 
 /// The parent of a process of that name; fails where there is none, as with a server on another machine.
