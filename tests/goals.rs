@@ -97,3 +97,31 @@ fn everything_has_a_name_of_its_own() {
     let stored = Operation::ALL.into_iter().filter(|operation| operation.is_stored()).count();
     assert_eq!(stored, 5, "both refreshes, password, revoke, userinfo");
 }
+
+/// What was published is what its own figures say, and a goal that was missed shows where the rest goes.
+#[test]
+fn the_published_verdicts_follow_from_their_ratios() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let published = std::fs::read_to_string(docs.join("performance.md")).unwrap();
+    let mut judged = 0;
+    for line in published.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let Some(at) = cells.iter().position(|cell| cell.starts_with(['≥', '≤'])) else { continue };
+        let number = |text: &str| text.trim_matches(['≥', '≤', ' ']).parse::<f64>().unwrap();
+        let (ratio, wanted) = (number(cells[at - 1]), number(cells[at]));
+        let is_met = if cells[at].starts_with('≥') { ratio >= wanted } else { ratio <= wanted };
+        if is_met {
+            assert_eq!(cells[at + 1], "met", "{line}");
+        } else {
+            let profile = cells[at + 1].strip_prefix("[missed](").and_then(|rest| rest.strip_suffix(')'));
+            let profile = profile.unwrap_or_else(|| panic!("no profile: {line}"));
+            let is_there = match profile.strip_prefix('#') {
+                Some(heading) => published.contains(&format!("\n### {heading}\n")),
+                None => docs.join(profile).exists(),
+            };
+            assert!(is_there, "{profile} is not there: {line}");
+        }
+        judged += 1;
+    }
+    assert!(judged > 20, "{judged} verdicts were found");
+}
