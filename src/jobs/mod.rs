@@ -33,7 +33,7 @@ const SWEEP_MOST: u32 = 512;
 pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     let pace = app.settings.introspection.revocation_staleness / 2;
-    jobs.spawn(repeat(Arc::clone(app), pace, "follow", follow));
+    jobs.spawn(keep_following(Arc::clone(app), pace));
     jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
     jobs.spawn(repeat(Arc::clone(app), LOGOUT_PACE, "logouts", deliver_logouts));
     jobs.spawn(repeat(Arc::clone(app), SWEEP_PACE, "sweep", sweep));
@@ -51,9 +51,22 @@ where
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         turns.tick().await;
-        if let Err(error) = step(Arc::clone(&app)).await {
-            tracing::warn!(job = name, "a job failed and is tried again at its next turn: {error:#}");
-        }
+        attempt(name, step(Arc::clone(&app))).await;
+    }
+}
+
+async fn attempt(name: &'static str, step: impl Future<Output = anyhow::Result<()>>) {
+    if let Err(error) = step.await {
+        tracing::warn!(job = name, "a job failed and is tried again at its next turn: {error:#}");
+    }
+}
+
+/// Follows at a pace, and at once where another node tells that there is something to follow.
+async fn keep_following(app: Arc<App>, pace: Duration) {
+    loop {
+        attempt("follow", follow(Arc::clone(&app))).await;
+        // Whichever comes first; a word that comes while it follows is still there afterwards.
+        let _ = tokio::time::timeout(pace, app.context.store.news()).await;
     }
 }
 

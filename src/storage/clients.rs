@@ -63,6 +63,7 @@ pub(super) async fn create(tx: &mut Tx, client: Client, audit: AuditEvent) -> Db
     const TEXT: &str = "INSERT INTO clients (client_id, body, full_admin, created_at, version) \
                         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
     tx.execute(GROW_REVISION, args![]).await?;
+    tx.make_news();
     let body = body_of(&client)?;
     let args = args![&client.client_id, body, client.is_full_admin(), client.created_at, client.version];
     if tx.execute(TEXT, args).await? == 0 {
@@ -112,6 +113,7 @@ pub(super) async fn delete(
 /// Locks out other changes of clients, and counts the full admins as they are then.
 async fn lock_and_count(tx: &mut Tx) -> DbResult<i64> {
     tx.execute(GROW_REVISION, args![]).await?;
+    tx.make_news();
     count_full_admins(tx).await
 }
 

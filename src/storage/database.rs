@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::codes::NewCode;
 use super::ending::{EndedSession, TooMany};
 use super::group::{GroupJob, RevokeToken};
+use super::news::News;
 use super::readers::Readers;
 use super::sql::{Dialect, args};
 use super::writer::Writers;
@@ -39,12 +40,13 @@ const LONGEST_ROUND: Duration = Duration::from_secs(10);
 pub(super) struct Database {
     readers: Readers,
     writers: Writers,
+    news: News,
     dialect: Dialect,
 }
 
 impl Database {
-    pub fn new(readers: Readers, writers: Writers, dialect: Dialect) -> Self {
-        Self { readers, writers, dialect }
+    pub fn new(readers: Readers, writers: Writers, news: News, dialect: Dialect) -> Self {
+        Self { readers, writers, news, dialect }
     }
 
     /// Ends sessions ahead of a change that found too many to end, some at a time, so that no other writer waits for
@@ -394,6 +396,10 @@ impl Store for Database {
         Ok(revocations::caught_up(&rows)?)
     }
 
+    async fn news(&self) {
+        self.news.heard().await;
+    }
+
     fn has_other_writers(&self) -> bool {
         self.dialect == Dialect::Postgres
     }
@@ -404,6 +410,7 @@ impl Store for Database {
 
     async fn close(&self) {
         // The writer leaves last: only then does SQLite fold its log into the file, which is then a whole backup.
+        self.news.close();
         self.readers.close().await;
         self.writers.close().await;
     }

@@ -113,6 +113,7 @@ pub(super) async fn commit(
     if tx.execute(GUARD, args![revision]).await? == 0 {
         return Ok(Decision::Discard(KeyCommit::Outdated));
     }
+    tx.make_news();
     for write in writes {
         let shown = format!("{write:?}");
         if self::write(tx, write).await? == 0 {
@@ -211,6 +212,7 @@ pub(super) async fn raise(tx: &mut Tx, limit: Raise) -> DbResult<Decision<()>> {
     if raised > 0 {
         const BUMP: &str = "UPDATE revisions SET value = value + 1 WHERE name = 'keys'";
         tx.execute(BUMP, args![]).await?;
+        tx.make_news();
     }
     Ok(Decision::Keep(()))
 }

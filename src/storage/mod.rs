@@ -28,6 +28,7 @@ mod legacy;
 mod lock;
 mod logins;
 mod logouts;
+mod news;
 mod open;
 mod readers;
 mod redeem;
@@ -488,6 +489,9 @@ pub trait Store: Send + Sync {
     async fn set_note(&self, name: &str, value: &str) -> Result<()>;
     /// What changed since the floor of an earlier answer; from 0, everything that has not expired.
     async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp>;
+    /// Returns when [`Store::catch_up`] may have more to tell since the last time. It may say so for nothing, and may say
+    /// nothing: whoever must know asks from time to time. Where no other process writes, it never returns.
+    async fn news(&self);
     /// Whether other processes write too: `false` on SQLite.
     fn has_other_writers(&self) -> bool;
     /// Removes up to `limit` expired rows of each kind.

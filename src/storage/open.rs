@@ -12,6 +12,7 @@ use super::Store;
 use super::database::Database;
 use super::endpoint::{BadUrl, CONNECT_TIMEOUT, Endpoint, sqlite_connection};
 use super::lock::{ExclusiveLock, LockError};
+use super::news::News;
 use super::readers::Readers;
 use super::writer::{Workshop, Writers};
 use crate::domain::revocation::RevocationSink;
@@ -88,10 +89,11 @@ pub async fn open(
     sink: Arc<dyn RevocationSink>,
 ) -> Result<Arc<dyn Store>, OpenError> {
     let (endpoint, lock) = prepare(&settings.url, "latchkey serve").await?;
-    let workshop = Workshop { endpoint, chain_keys, sink, _lock: lock.map(Arc::new) };
+    let news = News::start(&endpoint);
+    let workshop = Workshop { endpoint, chain_keys, sink, news: news.clone(), _lock: lock.map(Arc::new) };
     let readers = Readers::new(workshop.endpoint.clone());
     let writers = Writers::start(&workshop, settings.queue);
-    Ok(Arc::new(Database::new(readers, writers, workshop.endpoint.dialect())))
+    Ok(Arc::new(Database::new(readers, writers, news, workshop.endpoint.dialect())))
 }
 
 /// Creates the database, if it is a file that is missing, and migrates it.

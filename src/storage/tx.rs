@@ -21,6 +21,8 @@ pub(super) struct Tx {
     stage: Stage,
     /// What the sink must hear of before COMMIT is sent.
     decided: Vec<Revocation>,
+    /// Whether something changes that other nodes hold in memory.
+    is_news: bool,
 }
 
 /// How far the database has come.
@@ -52,7 +54,7 @@ impl Tx {
     /// locked shows at the first statement, by [`Stage::Refused`].
     pub async fn begin(conn: Conn) -> DbResult<Self> {
         let begin = Step::new(BEGIN_WRITE, args![]);
-        let mut tx = Self { conn, ahead: Vec::new(), stage: Stage::New, decided: Vec::new() };
+        let mut tx = Self { conn, ahead: Vec::new(), stage: Stage::New, decided: Vec::new(), is_news: false };
         match tx.conn.dialect() {
             Dialect::Sqlite => tx.ahead.push(begin),
             Dialect::Postgres => drop(tx.send(begin).await?),
@@ -113,8 +115,18 @@ impl Tx {
         }
         let rows = rows.into_iter().map(|((kind, id), reach)| revocations::JsonRow { kind, id, reach });
         self.write(revocations::UPSERT, JsonRows::of(rows)?);
+        self.is_news |= !revocations.is_empty();
         self.decided.extend(revocations);
         Ok(())
+    }
+
+    /// Notes that something changes, beside revocations, that other nodes hold in memory: keys, clients.
+    pub fn make_news(&mut self) {
+        self.is_news = true;
+    }
+
+    pub fn is_news(&self) -> bool {
+        self.is_news
     }
 
     /// Writes entries of the audit trail.

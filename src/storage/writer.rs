@@ -17,6 +17,7 @@ use super::conn::Conn;
 use super::endpoint::Endpoint;
 use super::group::{self, GroupJob, Pending};
 use super::lock::ExclusiveLock;
+use super::news::News;
 use super::sql::{DbError, DbResult, Dialect};
 use super::tx::{Stage, Tx};
 use super::{Result, StoreError};
@@ -110,6 +111,7 @@ pub(super) struct Workshop {
     pub endpoint: Endpoint,
     pub chain_keys: Arc<dyn ChainKeys>,
     pub sink: Arc<dyn RevocationSink>,
+    pub news: News,
     /// A writer holds the database's lock to its own last commit.
     pub _lock: Option<Arc<ExclusiveLock>>,
 }
@@ -331,6 +333,9 @@ impl Writer {
         let stage = tx.stage();
         match done {
             Ok(true) => {
+                if tx.is_news() {
+                    self.workshop.news.tell();
+                }
                 self.conn = Some(tx.into_conn());
                 if let Some(checkpointer) = &mut self.checkpointer {
                     checkpointer.committed(is_heavy);

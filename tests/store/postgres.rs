@@ -6,7 +6,7 @@ use std::time::Duration;
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::ids::Jti;
 use latchkey::domain::revocation::Revoked;
-use latchkey::storage::StoreError;
+use latchkey::storage::{Store, StoreError};
 
 use crate::bed::{Backend, Bed, NOW, event, seconds};
 use crate::pg::PgDatabase;
@@ -77,6 +77,54 @@ async fn a_floor_of_another_life_of_the_database_rereads_everything() {
     let mut floor = i64::MAX;
     assert_eq!(follow(&bed, &mut floor).await, ["a"]);
     assert!(floor < i64::MAX);
+}
+
+/// Catches up as often as there is news, and never for any other reason, until `jti` is known.
+async fn hear_of(node: &dyn Store, jti: &str) {
+    loop {
+        hear(node).await;
+        let caught = node.catch_up(0, NOW).await.unwrap();
+        if caught.revocations.iter().any(|it| matches!(&it.what, Revoked::Token(it) if it.as_str() == jti)) {
+            return;
+        }
+    }
+}
+
+/// Waits for news, which is all that wakes it.
+async fn hear(node: &dyn Store) {
+    let heard = tokio::time::timeout(Duration::from_secs(20), node.news()).await;
+    assert!(heard.is_ok(), "nobody told of anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_hear_of_each_others_changes() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let nodes = bed.nodes().await;
+    // That each has begun to listen is news.
+    for node in &nodes {
+        hear(&**node).await;
+    }
+    revoke(&bed, "a").await;
+    hear_of(&*nodes[1], "a").await;
+    // Of changed keys, too.
+    let revision = async || nodes[1].catch_up(0, NOW).await.unwrap().keys_revision;
+    let before = revision().await;
+    bed.store.commit_keys(before, Vec::new(), Vec::new()).await.unwrap();
+    hear(&*nodes[1]).await;
+    assert_eq!(revision().await, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_ear_was_cut_off_listens_again() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let nodes = bed.nodes().await;
+    hear(&*nodes[1]).await;
+    for jti in ["a", "b", "c"] {
+        database(&bed).cut_connections().await;
+        // What is told before it listens again it looks for when it does.
+        revoke(&bed, jti).await;
+        hear_of(&*nodes[1], jti).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
