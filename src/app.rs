@@ -22,6 +22,7 @@ use crate::credentials::{Ceilings, CredentialSettings, Credentials};
 use crate::domain::audit::Actor;
 use crate::domain::claim_rules::ClaimRules;
 use crate::domain::error::OAuthError;
+use crate::domain::ids::NodeId;
 use crate::domain::meter::Meter;
 use crate::domain::secret::{Secret32, SecretText};
 use crate::domain::sources::{AdvancedClock, Clock, Entropy, SystemClock, SystemEntropy, random};
@@ -176,6 +177,7 @@ impl App {
         // The first start makes keys here; a later one carries out what became due in the meantime.
         keys::tick(&context).await?;
         context.replica.ensure_max_age().await?;
+        keys::report(&context).await?;
 
         // Of users, this tells where they log in from: a copy of the database alone does not.
         let address_key = sealed_key(&context.masters, &*context.entropy, &*context.store, ADDRESS_KEY_NOTE).await?;
@@ -200,6 +202,8 @@ impl App {
 
     /// Drains what is being written and closes the database. Call it when no request is under way any more.
     pub async fn stop(&self) {
+        // One that cannot say so is missed soon.
+        let _ = self.context.store.forget_node(self.context.node).await;
         self.context.store.close().await;
     }
 }
@@ -250,6 +254,7 @@ async fn context(
         replica_settings,
     );
     Ok(Context {
+        node: NodeId::generate(&*entropy),
         replica: Arc::new(replica.await?),
         store,
         clock,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::claim_rules::{ClaimPlace, ClaimRules, Subject};
+use crate::domain::ids::NodeId;
 use crate::domain::meter::{Count, Meter};
 use crate::domain::policy::TokenPolicy;
 use crate::domain::sign_in::SignInLimits;
@@ -23,6 +24,8 @@ use crate::tokens::verify::CLOCK_SKEW;
 /// The context of every use case.
 #[derive(Clone)]
 pub struct Context {
+    /// What the other nodes know this one by.
+    pub node: NodeId,
     pub store: Arc<dyn Store>,
     pub replica: Arc<Replica>,
     pub clock: Arc<dyn Clock>,

@@ -167,3 +167,7 @@ bytes_id! {
     /// A sign-in's public name, no secret: 16 random bytes, shown in base64url.
     SignInId, "sign-in", NotASignInId
 }
+bytes_id! {
+    /// One run of the program that serves a database: 16 random bytes, shown in base64url.
+    NodeId, "node", NotANodeId
+}

@@ -17,6 +17,8 @@ use crate::storage::Swept;
 
 /// How often keys are looked at. A plan that is due waits no longer than this.
 const KEY_PACE: Duration = Duration::from_secs(1);
+/// How often other nodes hear that this one lives.
+const REPORT_PACE: Duration = Duration::from_secs(5);
 /// How soon a client hears of a logout.
 const LOGOUT_PACE: Duration = Duration::from_secs(1);
 const SWEEP_PACE: Duration = Duration::from_secs(30);
@@ -35,6 +37,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let pace = app.settings.introspection.revocation_staleness / 2;
     jobs.spawn(keep_following(Arc::clone(app), pace));
     jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
+    jobs.spawn(repeat(Arc::clone(app), REPORT_PACE, "report", report));
     jobs.spawn(repeat(Arc::clone(app), LOGOUT_PACE, "logouts", deliver_logouts));
     jobs.spawn(repeat(Arc::clone(app), SWEEP_PACE, "sweep", sweep));
     jobs.spawn(repeat(Arc::clone(app), LEARN_PACE, "learn", learn_users));
@@ -81,6 +84,11 @@ async fn follow(app: Arc<App>) -> anyhow::Result<()> {
 /// Carries out what the key plan says is due.
 pub async fn move_keys(app: Arc<App>) -> anyhow::Result<()> {
     Ok(admin::keys::tick(&app.context).await?)
+}
+
+/// Tells the other nodes which keys this one has loaded.
+pub async fn report(app: Arc<App>) -> anyhow::Result<()> {
+    Ok(admin::keys::report(&app.context).await?)
 }
 
 /// Tells clients of the sessions that have ended, until nothing is due.

@@ -17,14 +17,14 @@ use super::{
     KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemCode, RedeemCodeOutcome,
     RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession, RenewSignIn,
     RenewSignInOutcome, Result, RetryLogout, RevokeConsent, SessionFilter, SignInFilter, Store, Swept, UserEffects,
-    audit, clients, codes, consents, ending, import, keys, legacy, logouts, revocations, sessions, sign_ins, upkeep,
-    users,
+    audit, clients, codes, consents, ending, import, keys, legacy, logouts, nodes, revocations, sessions, sign_ins,
+    upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
 use crate::domain::code::Code;
 use crate::domain::consent::Consent;
-use crate::domain::ids::{ClientId, Jti, SessionId, SignInId, Sub};
+use crate::domain::ids::{ClientId, Jti, NodeId, SessionId, SignInId, Sub};
 use crate::domain::key::KeyTable;
 use crate::domain::logout::LogoutDelivery;
 use crate::domain::newcomers::Verdict;
@@ -389,6 +389,27 @@ impl Store for Database {
     async fn set_note(&self, name: &str, value: &str) -> Result<()> {
         let (name, value) = (name.to_owned(), value.to_owned());
         self.writers.alone(move |tx| Box::pin(upkeep::set_note(tx, name, value))).await
+    }
+
+    async fn report_node(&self, node: NodeId, keys_revision: i64) -> Result<()> {
+        if !self.has_other_writers() {
+            return Ok(());
+        }
+        self.writers.alone(move |tx| Box::pin(nodes::report(tx, node, keys_revision))).await
+    }
+
+    async fn forget_node(&self, node: NodeId) -> Result<()> {
+        if !self.has_other_writers() {
+            return Ok(());
+        }
+        self.writers.alone(move |tx| Box::pin(nodes::forget(tx, node))).await
+    }
+
+    async fn other_nodes(&self, node: NodeId) -> Result<Vec<i64>> {
+        if !self.has_other_writers() {
+            return Ok(Vec::new());
+        }
+        Ok(nodes::others(&self.readers, node).await?)
     }
 
     async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp> {

@@ -29,6 +29,7 @@ mod lock;
 mod logins;
 mod logouts;
 mod news;
+mod nodes;
 mod open;
 mod readers;
 mod redeem;
@@ -49,7 +50,7 @@ use crate::domain::audit::{AuditEvent, AuditRecord, AuditType};
 use crate::domain::client::Client;
 use crate::domain::code::Code;
 use crate::domain::consent::Consent;
-use crate::domain::ids::{ClientId, Jti, Kid, SessionId, SignInId, Sub};
+use crate::domain::ids::{ClientId, Jti, Kid, NodeId, SessionId, SignInId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
 use crate::domain::logout::LogoutDelivery;
 use crate::domain::newcomers::Verdict;
@@ -487,6 +488,13 @@ pub trait Store: Send + Sync {
     /// Writes a note if there is none under the name, and answers the one that is there afterwards.
     async fn claim_note(&self, name: &str, value: &str) -> Result<String>;
     async fn set_note(&self, name: &str, value: &str) -> Result<()>;
+    /// Tells the other nodes that this one lives, and which revision of the keys it has loaded. Where no other process
+    /// writes, there is nobody to tell.
+    async fn report_node(&self, node: NodeId, keys_revision: i64) -> Result<()>;
+    /// Says that this node is gone.
+    async fn forget_node(&self, node: NodeId) -> Result<()>;
+    /// The revisions of the keys that the other nodes have loaded, of those heard of within 20 seconds.
+    async fn other_nodes(&self, node: NodeId) -> Result<Vec<i64>>;
     /// What changed since the floor of an earlier answer; from 0, everything that has not expired.
     async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp>;
     /// Returns when [`Store::catch_up`] may have more to tell since the last time. It may say so for nothing, and may say

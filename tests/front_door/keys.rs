@@ -1,5 +1,6 @@
 //! Signing keys over HTTP: published before they are needed, rotated by plan, gone when the last token has expired.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use latchkey::domain::key::RefreshKeyState;
@@ -96,6 +97,39 @@ fn a_planned_rotation_waits_until_every_verifier_has_the_new_key() {
         server.tick_keys().await;
         assert!(!server.jwks().await.contains(&old["kid"].as_str().unwrap().to_owned()), "its last token has expired");
         assert!(server.jwks().await.contains(&standby["kid"].as_str().unwrap().to_owned()));
+    });
+}
+
+#[test]
+fn a_standby_waits_until_every_node_has_loaded_it() {
+    on_each_database(async |server: Server| {
+        // A file has one node.
+        if server.database().file().is_some() {
+            return;
+        }
+        let standby = server.key("ES256", "standby").await["kid"].clone();
+        let other = server.another_node().await;
+        server.rotate("ES256", "planned", json!({})).await.is(202);
+        server.clock.advance(Duration::from_secs(660));
+        server.tick_keys().await;
+        let waiting = server.key("ES256", "standby").await;
+        assert_eq!(waiting["kid"], standby, "the other node does not know of the latest change");
+        assert_eq!(waiting["reason"], "It is not ripe: one node has yet to load it.");
+        assert_eq!(waiting["activates_at"], Value::Null);
+
+        other.app.context.replica.catch_up().await.unwrap();
+        latchkey::jobs::report(Arc::clone(&other.app)).await.unwrap();
+        server.tick_keys().await;
+        assert_eq!(server.key("ES256", "active").await["kid"], standby);
+
+        // A node that has stopped in order holds nothing up.
+        server.rotate("ES256", "planned", json!({})).await.is(202);
+        let next = server.key("ES256", "standby").await["kid"].clone();
+        let mut other = other;
+        other.halt().await;
+        server.clock.advance(Duration::from_secs(660));
+        server.tick_keys().await;
+        assert_eq!(server.key("ES256", "active").await["kid"], next);
     });
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use latchkey::domain::audit::AuditType;
-use latchkey::domain::ids::Jti;
+use latchkey::domain::ids::{Jti, NodeId};
 use latchkey::domain::revocation::Revoked;
 use latchkey::storage::{Store, StoreError};
 
@@ -125,6 +125,31 @@ async fn a_node_whose_ear_was_cut_off_listens_again() {
         revoke(&bed, jti).await;
         hear_of(&*nodes[1], jti).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_know_which_keys_the_others_have_loaded() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let [first, second] = [1, 2].map(|byte| NodeId::from_bytes([byte; 16]));
+    bed.store.report_node(first, 3).await.unwrap();
+    bed.store.report_node(second, 5).await.unwrap();
+    assert_eq!(bed.store.other_nodes(first).await.unwrap(), [5]);
+    bed.store.report_node(first, 4).await.unwrap();
+    assert_eq!(bed.store.other_nodes(second).await.unwrap(), [4]);
+    bed.store.forget_node(first).await.unwrap();
+    assert!(bed.store.other_nodes(second).await.unwrap().is_empty());
+
+    // Silent for so long, it counts as gone; a day later nobody remembers it.
+    let mut raw = bed.raw().await;
+    bed.store.report_node(first, 4).await.unwrap();
+    raw.run("UPDATE nodes SET seen_at = seen_at - 15000 WHERE keys_revision = 4").await;
+    assert_eq!(bed.store.other_nodes(second).await.unwrap(), [4]);
+    raw.run("UPDATE nodes SET seen_at = seen_at - 5001 WHERE keys_revision = 4").await;
+    assert!(bed.store.other_nodes(second).await.unwrap().is_empty());
+    raw.run("UPDATE nodes SET seen_at = seen_at - 86400000 WHERE keys_revision = 4").await;
+    bed.store.report_node(second, 5).await.unwrap();
+    raw.run("UPDATE nodes SET seen_at = seen_at + 86420000").await;
+    assert_eq!(bed.store.other_nodes(NodeId::from_bytes([3; 16])).await.unwrap(), [5]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

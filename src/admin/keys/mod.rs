@@ -30,8 +30,19 @@ use crate::storage::KeyCommit;
 
 pub use reseal::reseal;
 
-/// Nodes besides this one that must have loaded a standby before it signs: this version runs on one.
-const OTHER_NODES: &[NodeView] = &[];
+/// Nodes besides this one that must have loaded a standby before it signs.
+async fn other_nodes(ctx: &Context) -> Result<Vec<NodeView>, OAuthError> {
+    let loaded = ctx.store.other_nodes(ctx.node).await?;
+    Ok(loaded.into_iter().map(|loaded_revision| NodeView { loaded_revision }).collect())
+}
+
+/// Tells the other nodes which keys this one has loaded.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn report(ctx: &Context) -> Result<(), OAuthError> {
+    Ok(ctx.store.report_node(ctx.node, ctx.replica.keys().revision()).await?)
+}
 
 /// A signing key with what lies ahead of it.
 #[derive(Clone, Debug)]
@@ -68,8 +79,8 @@ pub struct RefreshKeyStory {
 /// # Errors
 /// The database does not answer.
 pub async fn list(ctx: &Context) -> Result<KeyList, OAuthError> {
-    let table = ctx.store.keys().await?;
-    let mut signing: Vec<KeyStory> = table.signing.iter().map(|key| story(ctx, key, &table)).collect();
+    let (table, nodes) = (ctx.store.keys().await?, other_nodes(ctx).await?);
+    let mut signing: Vec<KeyStory> = table.signing.iter().map(|key| story(ctx, key, &table, &nodes)).collect();
     signing.sort_by(|a, b| order(&a.key).cmp(&order(&b.key)));
     let mut refresh: Vec<RefreshKeyStory> =
         table.refresh.iter().map(|key| refresh_story(key, ctx.key_policy.clock_skew)).collect();
@@ -98,13 +109,13 @@ fn refresh_story(key: &RefreshKey, skew: Duration) -> RefreshKeyStory {
 /// # Errors
 /// [`Code::NotFound`]. The database does not answer.
 pub async fn show(ctx: &Context, kid: &str) -> Result<KeyStory, OAuthError> {
-    let table = ctx.store.keys().await?;
+    let (table, nodes) = (ctx.store.keys().await?, other_nodes(ctx).await?);
     let key = table.signing.iter().find(|key| key.kid.as_str() == kid).ok_or_else(|| not_found("key"))?;
-    Ok(story(ctx, key, &table))
+    Ok(story(ctx, key, &table, &nodes))
 }
 
-fn story(ctx: &Context, key: &SigningKey, table: &KeyTable) -> KeyStory {
-    let timeline = timeline(ctx.now(), key, table, &ctx.key_policy, OTHER_NODES);
+fn story(ctx: &Context, key: &SigningKey, table: &KeyTable, nodes: &[NodeView]) -> KeyStory {
+    let timeline = timeline(ctx.now(), key, table, &ctx.key_policy, nodes);
     KeyStory { key: key.clone(), timeline }
 }
 
@@ -236,7 +247,8 @@ pub async fn import(ctx: &Context, actor: &Actor, order: &ImportOrder) -> Result
 /// The database does not answer, or no key could be made; the next tick tries again.
 pub async fn tick(ctx: &Context) -> Result<(), OAuthError> {
     let known = ctx.replica.keys();
-    let due = plan(ctx.now(), known.table(), &ctx.key_policy, OTHER_NODES, &Request::Tick).map_err(refusal)?;
+    // Other nodes may hold an action up, and never bring one about.
+    let due = plan(ctx.now(), known.table(), &ctx.key_policy, &[], &Request::Tick).map_err(refusal)?;
     if due.actions.is_empty() {
         return Ok(());
     }
@@ -251,8 +263,8 @@ async fn carry_out(
     dry_run: bool,
 ) -> Result<Executed, OAuthError> {
     for _ in 0..ATTEMPTS {
-        let before = ctx.store.keys().await?;
-        let planned = plan(ctx.now(), &before, &ctx.key_policy, OTHER_NODES, request).map_err(refusal)?;
+        let (before, nodes) = (ctx.store.keys().await?, other_nodes(ctx).await?);
+        let planned = plan(ctx.now(), &before, &ctx.key_policy, &nodes, request).map_err(refusal)?;
         let waits = waits(request, &planned);
         if dry_run || planned.actions.is_empty() {
             return Ok(Executed { plan: planned, created: Vec::new(), waits });
