@@ -32,6 +32,13 @@ pub struct Effort<'a> {
     pub flames: Flames<'a>,
 }
 
+impl Effort<'_> {
+    /// What sessions are divided into: a part for each run, and one for a flame graph where it is wanted.
+    pub fn parts(self) -> u64 {
+        self.runs.max(1) as u64 + u64::from(self.flames.are_wanted())
+    }
+}
+
 /// The medians: of the product, of the bare endpoint, and of what else was measured beside them.
 pub struct Compared {
     pub product: Measured,
@@ -65,19 +72,11 @@ pub fn compare(
         drop(bare);
         limits.extend(beside()?);
     }
-    draw(operation, place, effort, forged)?;
+    effort.flames.draw(operation.name(), place, || {
+        let (asking, _) = ready(operation, place, effort, effort.runs.max(1), forged)?;
+        Ok(vec![Load::closed(asking)])
+    })?;
     Ok(Compared { product: middle(products)?, bare: middle(bares)?, beside: median(limits, |rate| *rate) })
-}
-
-/// Where the operation's time goes, where that is wanted.
-fn draw(operation: Operation, place: &Place, effort: Effort<'_>, forged: Option<u64>) -> anyhow::Result<()> {
-    if !effort.flames.are_wanted() {
-        return Ok(());
-    }
-    let server = Server::start(place)?;
-    let (asking, _) = ready(operation, place, effort, effort.runs.max(1), forged)?;
-    effort.flames.draw(operation.name(), place.store, server.target(), vec![Load::closed(asking)])?;
-    server.stop()
 }
 
 /// What asks in a run, and what asks once for a sample. `forged` is how many sessions each run may revoke.
@@ -102,7 +101,7 @@ fn middle(runs: Vec<Measured>) -> anyhow::Result<Measured> {
     median(runs, |run| run.rate).context("there was no run")
 }
 
-/// Makes sessions to revoke, and answers how many each run has: one more than are measured, for its flame graph.
+/// Makes sessions to revoke, and answers how many each run has.
 fn forge_sessions(runtime: &Runtime, place: &Place, effort: Effort<'_>) -> anyhow::Result<u64> {
     let server = Server::start(place)?;
     Login::of(place, Alg::ES256)?;
@@ -111,7 +110,7 @@ fn forge_sessions(runtime: &Runtime, place: &Place, effort: Effort<'_>) -> anyho
     let each = (seconds * REVOKED as f64) as u64 + 1;
     runtime.block_on(async {
         let mut hands = Hands::on(place).await?;
-        hands.forge(place.clients.es256.id, 0, each * (effort.runs.max(1) as u64 + 1), Duration::ZERO).await?;
+        hands.forge(place.clients.es256.id, 0, each * effort.parts(), Duration::ZERO).await?;
         hands.close().await
     })?;
     Ok(each)

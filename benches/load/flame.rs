@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use super::generator::{Load, Span, Target, drive};
-use super::goals::Store;
+use super::place::Place;
 use super::plot::escaped;
 use super::process::{cores, family};
+use super::server::Server;
 
 /// Stacks a second of each core, so that no timer beats with it.
 const HERTZ: u32 = 997;
@@ -32,13 +33,38 @@ impl Flames<'_> {
         self.0.is_some()
     }
 
-    /// Draws the loads as `name` and the database say, where graphs are wanted at all.
+    /// Draws the loads, on a service that is started for them, where graphs are wanted at all.
+    ///
+    /// # Errors
+    /// The service does not start, `perf` cannot be run, or an answer is not what must come.
+    pub fn draw(
+        self,
+        name: &str,
+        place: &Place,
+        loads: impl FnOnce() -> anyhow::Result<Vec<Load>>,
+    ) -> anyhow::Result<()> {
+        if !self.are_wanted() {
+            return Ok(());
+        }
+        let server = Server::start(place)?;
+        self.draw_on(&server, name, place, loads)?;
+        server.stop()
+    }
+
+    /// The same, on a service that runs.
     ///
     /// # Errors
     /// `perf` cannot be run, or an answer is not what must come.
-    pub fn draw(self, name: &str, store: Store, target: Target, loads: Vec<Load>) -> anyhow::Result<()> {
+    pub fn draw_on(
+        self,
+        server: &Server,
+        name: &str,
+        place: &Place,
+        loads: impl FnOnce() -> anyhow::Result<Vec<Load>>,
+    ) -> anyhow::Result<()> {
         let Some(folder) = self.0 else { return Ok(()) };
-        let name = format!("{name}-{}", store.to_string().to_lowercase());
+        let (target, loads) = (server.target(), loads()?);
+        let name = format!("{name}-{}", place.store.to_string().to_lowercase());
         eprintln!("flame graph of {name}");
         let taken = tempfile::tempdir()?;
         let data = taken.path().join("perf.data");
@@ -51,7 +77,7 @@ impl Flames<'_> {
         let stacks = Stacks::read(&data, target)?;
         ensure!(stacks.root.samples > 0, "perf took no stacks of {name}");
         std::fs::create_dir_all(folder)?;
-        let file: PathBuf = folder.join(format!("{name}.svg"));
+        let file = folder.join(format!("{name}.svg"));
         std::fs::write(&file, stacks.svg(&name)).with_context(|| format!("{} cannot be written", file.display()))
     }
 }

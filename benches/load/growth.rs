@@ -67,7 +67,7 @@ async fn write(place: &Place, from: u64, to: u64, age: Duration) -> anyhow::Resu
 /// Each kind, with sessions that nobody has used before among those from `fresh` on.
 fn at_size(place: &Place, effort: Effort<'_>, fresh: u64, size: u64) -> anyhow::Result<[Measured; KINDS.len()]> {
     let runs = effort.runs.max(1) as u64;
-    let unused = Unused { place, fresh, size, connections: effort.connections as u64, parts: runs + 1 };
+    let unused = Unused { place, fresh, size, connections: effort.connections as u64, parts: effort.parts() };
     let mut measured = KINDS.map(|_| Vec::new());
     for run in 0..runs {
         let server = Server::start(place)?;
@@ -78,18 +78,14 @@ fn at_size(place: &Place, effort: Effort<'_>, fresh: u64, size: u64) -> anyhow::
         measured[1].push(one(&server, cached, effort.span)?);
         server.stop()?;
     }
-    if effort.flames.are_wanted() {
-        let server = Server::start(place)?;
-        let loads = vec![Load::closed(unused.refreshing(runs)?)];
-        effort.flames.draw(&format!("refresh-of-{size}"), place.store, server.target(), loads)?;
-        server.stop()?;
-    }
+    let name = format!("refresh-of-{size}");
+    effort.flames.draw(&name, place, || Ok(vec![Load::closed(unused.refreshing(runs)?)]))?;
     let middles = measured.map(|runs| median(runs, |run| run.latency.p99));
     let [Some(refresh), Some(cached), Some(read)] = middles else { bail!("there was no run") };
     Ok([refresh, cached, read])
 }
 
-/// Sessions from `fresh` on that each run takes its own part of: the last part is for the flame graph.
+/// Sessions from `fresh` on that each run takes its own part of.
 struct Unused<'a> {
     place: &'a Place,
     fresh: u64,
@@ -177,7 +173,7 @@ pub fn sweep(runtime: &Runtime, place: &Place, effort: Effort<'_>, rows: u64) ->
     runtime.block_on(write(place, FIRST, FIRST + rows, LONG_AGO))?;
     let server = Server::start(place)?;
     let (began, mut during) = (Instant::now(), [0.0f64; PROBES.len()]);
-    effort.flames.draw("sweep", place.store, server.target(), probes(place)?)?;
+    effort.flames.draw_on(&server, "sweep", place, || probes(place))?;
     loop {
         for (longest, now) in during.iter_mut().zip(longest(&server, place, effort.span)?) {
             *longest = longest.max(now);

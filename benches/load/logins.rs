@@ -54,11 +54,7 @@ pub fn beside_logins(place: &Place, effort: Effort<'_>) -> anyhow::Result<Vec<Ro
         busy.push(drive(server.target(), crowded(place, places)?, effort.span)?);
         server.stop()?;
     }
-    if effort.flames.are_wanted() {
-        let server = Server::start(place)?;
-        effort.flames.draw("logins", place.store, server.target(), crowded(place, places)?)?;
-        server.stop()?;
-    }
+    effort.flames.draw("logins", place, || crowded(place, places))?;
     let mut rows = Vec::new();
     for (index, operation) in PROBES.into_iter().enumerate() {
         let (idle, busy) = (middle(&idle, index)?, middle(&busy, index)?);

@@ -13,15 +13,18 @@ pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
 /// The same of a process and all its children, those that have ended too.
 pub fn family_cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     // One that ends in between is counted with its parent the next time.
-    let counted = family(pid)?.into_iter().filter_map(|one| Stat::of(one).ok());
-    Ok(counted.map(|stat| stat.own + stat.ended).sum())
+    Ok(members(pid)?.map(|(_, stat)| stat.own + stat.ended).sum())
 }
 
 /// A process and all its children.
 pub fn family(pid: u32) -> anyhow::Result<Vec<u32>> {
+    Ok(members(pid)?.map(|(one, _)| one).collect())
+}
+
+fn members(pid: u32) -> anyhow::Result<impl Iterator<Item = (u32, Stat)>> {
     let numbered = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let is_of = |other: &u32| *other == pid || Stat::of(*other).is_ok_and(|stat| stat.parent == pid);
-    Ok(numbered.filter(is_of).collect())
+    let known = numbered.filter_map(|one| Some((one, Stat::of(one).ok()?)));
+    Ok(known.filter(move |(one, stat)| *one == pid || stat.parent == pid))
 }
 
 /// The parent of a process of that name; fails where there is none, as with a server on another machine.
