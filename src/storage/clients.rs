@@ -16,7 +16,11 @@ use crate::domain::session::EndReason;
 
 /// Grows the revision. On PostgreSQL the row stays locked until the commit, so changes of clients come one after the
 /// other: of two that would each remove one of the last two full admins, the second sees what the first did.
-const GROW_REVISION: &str = "UPDATE revisions SET value = value + 1 WHERE name = 'clients'";
+async fn grow_revision(tx: &mut Tx) -> DbResult<()> {
+    tx.execute("UPDATE revisions SET value = value + 1 WHERE name = 'clients'", args![]).await?;
+    tx.make_news();
+    Ok(())
+}
 
 fn client_of(row: &Row) -> DbResult<Client> {
     let mut client: Client = row.json("body")?;
@@ -62,8 +66,7 @@ pub(super) async fn list(readers: &Readers, page: Page) -> DbResult<Listed<Clien
 pub(super) async fn create(tx: &mut Tx, client: Client, audit: AuditEvent) -> DbResult<Decision<CreateOutcome>> {
     const TEXT: &str = "INSERT INTO clients (client_id, body, full_admin, created_at, version) \
                         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
-    tx.execute(GROW_REVISION, args![]).await?;
-    tx.make_news();
+    grow_revision(tx).await?;
     let body = body_of(&client)?;
     let args = args![&client.client_id, body, client.is_full_admin(), client.created_at, client.version];
     if tx.execute(TEXT, args).await? == 0 {
@@ -112,8 +115,7 @@ pub(super) async fn delete(
 
 /// Locks out other changes of clients, and counts the full admins as they are then.
 async fn lock_and_count(tx: &mut Tx) -> DbResult<i64> {
-    tx.execute(GROW_REVISION, args![]).await?;
-    tx.make_news();
+    grow_revision(tx).await?;
     count_full_admins(tx).await
 }
 

@@ -108,7 +108,7 @@ fn a_standby_waits_until_every_node_has_loaded_it() {
             return;
         }
         let standby = server.key("ES256", "standby").await["kid"].clone();
-        let other = server.another_node().await;
+        let mut other = server.another_node().await;
         server.rotate("ES256", "planned", json!({})).await.is(202);
         server.clock.advance(Duration::from_secs(660));
         server.tick_keys().await;
@@ -125,7 +125,6 @@ fn a_standby_waits_until_every_node_has_loaded_it() {
         // A node that has stopped in order holds nothing up.
         server.rotate("ES256", "planned", json!({})).await.is(202);
         let next = server.key("ES256", "standby").await["kid"].clone();
-        let mut other = other;
         other.halt().await;
         server.clock.advance(Duration::from_secs(660));
         server.tick_keys().await;
