@@ -113,6 +113,7 @@ impl From<StartError> for Failure {
                     | OpenError::Locked { .. }
                     | OpenError::Lock { .. }
                     | OpenError::Newer { .. }
+                    | OpenError::Pooled { .. }
             ),
             StartError::MasterKey(_)
             | StartError::OtherMasterKey { .. }

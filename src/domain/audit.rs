@@ -14,6 +14,8 @@ pub enum AuditType {
     RetryPattern,
     RefreshReused,
     RefreshHealed,
+    /// The first heal since the database started: it has lost what it had acknowledged last.
+    TailLost,
     RefreshRefused,
     SessionRevoked,
     TokenRevoked,
@@ -56,10 +58,13 @@ pub enum AuditType {
     UsersImported,
     AdminRecovered,
     AdminDenied,
+    /// What a newer Latchkey on the same database has written, and this one does not know.
+    Unknown,
 }
 
 impl AuditType {
-    pub const ALL: [Self; 47] = [
+    /// Those that are written.
+    pub const ALL: [Self; 48] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::LoginThrottled,
@@ -68,6 +73,7 @@ impl AuditType {
         Self::RetryPattern,
         Self::RefreshReused,
         Self::RefreshHealed,
+        Self::TailLost,
         Self::RefreshRefused,
         Self::SessionRevoked,
         Self::TokenRevoked,
@@ -119,6 +125,7 @@ impl AuditType {
             Self::RetryPattern => "retry_pattern",
             Self::RefreshReused => "refresh_reused",
             Self::RefreshHealed => "refresh_healed",
+            Self::TailLost => "tail_lost",
             Self::RefreshRefused => "refresh_refused",
             Self::SessionRevoked => "session_revoked",
             Self::TokenRevoked => "token_revoked",
@@ -158,6 +165,7 @@ impl AuditType {
             Self::UsersImported => "users_imported",
             Self::AdminRecovered => "admin_recovered",
             Self::AdminDenied => "admin_denied",
+            Self::Unknown => "unknown",
         }
     }
 

@@ -38,10 +38,12 @@ pub enum EndReason {
     CodeReused,
     /// The user allows its client nothing any more.
     ConsentRevoked,
+    /// A reason that a newer Latchkey on the same database has given, and this one does not know.
+    Unknown,
 }
 
 impl EndReason {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Reused,
         Self::RevokedByClient,
         Self::RevokedByAdmin,
@@ -52,6 +54,7 @@ impl EndReason {
         Self::LoggedOut,
         Self::CodeReused,
         Self::ConsentRevoked,
+        Self::Unknown,
     ];
 
     /// How it is stored and shown to operators.
@@ -67,11 +70,13 @@ impl EndReason {
             Self::LoggedOut => "logged_out",
             Self::CodeReused => "code_reused",
             Self::ConsentRevoked => "consent_revoked",
+            Self::Unknown => "unknown",
         }
     }
 
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    /// What [`Self::as_str`] has stored, here or in a newer version.
+    pub fn read(text: &str) -> Self {
+        Self::ALL.into_iter().find(|known| known.as_str() == text).unwrap_or(Self::Unknown)
     }
 
     /// What the client is told.
@@ -85,7 +90,8 @@ impl EndReason {
             | Self::ClientDeleted
             | Self::LoggedOut
             | Self::CodeReused
-            | Self::ConsentRevoked => Reason::Revoked,
+            | Self::ConsentRevoked
+            | Self::Unknown => Reason::Revoked,
         }
     }
 }

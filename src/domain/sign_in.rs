@@ -44,16 +44,19 @@ pub enum SignInEnd {
     PasswordChanged,
     UserDisabled,
     UserDeleted,
+    /// What a newer Latchkey on the same database has given, and this one does not know.
+    Unknown,
 }
 
 impl SignInEnd {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LoggedOut,
         Self::Replaced,
         Self::RevokedByAdmin,
         Self::PasswordChanged,
         Self::UserDisabled,
         Self::UserDeleted,
+        Self::Unknown,
     ];
 
     /// How it is stored and shown to operators.
@@ -65,11 +68,13 @@ impl SignInEnd {
             Self::PasswordChanged => "password_changed",
             Self::UserDisabled => "user_disabled",
             Self::UserDeleted => "user_deleted",
+            Self::Unknown => "unknown",
         }
     }
 
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == text)
+    /// What [`Self::as_str`] has stored, here or in a newer version.
+    pub fn read(text: &str) -> Self {
+        Self::ALL.into_iter().find(|known| known.as_str() == text).unwrap_or(Self::Unknown)
     }
 
     /// Why the sessions end that end with it.
@@ -80,6 +85,7 @@ impl SignInEnd {
             Self::PasswordChanged => EndReason::PasswordChanged,
             Self::UserDisabled => EndReason::UserDisabled,
             Self::UserDeleted => EndReason::UserDeleted,
+            Self::Unknown => EndReason::Unknown,
         }
     }
 
@@ -90,6 +96,7 @@ impl SignInEnd {
             EndReason::UserDisabled => Self::UserDisabled,
             EndReason::UserDeleted => Self::UserDeleted,
             EndReason::LoggedOut => Self::LoggedOut,
+            EndReason::Unknown => Self::Unknown,
             // The others end the sessions of a client, or one.
             EndReason::RevokedByAdmin
             | EndReason::RevokedByClient
@@ -244,7 +251,7 @@ mod tests {
     #[test]
     fn every_end_has_a_name_and_ends_sessions_for_what_it_is() {
         for end in SignInEnd::ALL {
-            assert_eq!(SignInEnd::parse(end.as_str()), Some(end));
+            assert_eq!(SignInEnd::read(end.as_str()), end);
             let back = SignInEnd::with_all_sessions(end.of_sessions());
             assert!(back == end || end == SignInEnd::Replaced, "{end:?}");
         }

@@ -50,6 +50,9 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
             horizon: ctx.horizon(),
         })
         .await?;
+    if let (Outcome::Healed { from, to, .. }, Some(session)) = (&refreshed.outcome, &refreshed.session) {
+        audit_lost_tail(ctx, request, session, json!({ "from": from, "to": to })).await?;
+    }
     let (successor, session) = judge(ctx, refreshed)?;
 
     let (scope, audience) = wish.narrowed(&session.scope, &session.audience)?;
@@ -108,6 +111,27 @@ async fn presented(ctx: &Context, client: &Client, request: &TokenRequest) -> Re
     let refused = refuse(ctx, Reason::UnknownSession);
     // Whoever has neither a secret nor an authentic token gets no word for programs.
     Err(if client.is_public() { OAuthError { reason: None, ..refused } } else { refused })
+}
+
+/// What healed one session tells of all: the database has lost the tail of what it had acknowledged.
+async fn audit_lost_tail(
+    ctx: &Context,
+    request: &TokenRequest,
+    session: &Session,
+    generations: serde_json::Value,
+) -> Result<(), OAuthError> {
+    let Some(first) = ctx.replica.first_heal().await? else { return Ok(()) };
+    tracing::error!(
+        sid = %session.id,
+        "the database has lost what it had acknowledged last (it was restored, or a standby was promoted): sessions heal, \
+         logins and revocations of that time are lost"
+    );
+    let address = Some(request.origin.address().to_string());
+    let actor = Actor { who: session.client_id.to_string(), via: None, address };
+    let event = ctx.audit(AuditType::TailLost, actor).about_session(session.id).detail(generations);
+    ctx.store.record(vec![event]).await?;
+    first.noted();
+    Ok(())
 }
 
 /// The refresh token to answer with and its session, or the refusal. Counts what happened.

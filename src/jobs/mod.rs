@@ -3,6 +3,10 @@
 //!
 //! Each job is a step that can be called by itself and a loop that calls it. A job only executes what pure functions
 //! planned; a failed step is logged and tried again at its next turn.
+//!
+//! Of several nodes one moves the keys, and one sweeps, under a lease. A holder may be suspended and go on when the lease
+//! is another's, so that nothing depends on it: keys are committed against the revision they were planned from, a sweep
+//! takes its lease along in each transaction, and each logout to be told is claimed by a guarded statement of its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::app::App;
 use crate::flows::backchannel;
-use crate::storage::Swept;
+use crate::storage::{Lease, Swept};
 
 /// How often keys are looked at. A plan that is due waits no longer than this.
 const KEY_PACE: Duration = Duration::from_secs(1);
@@ -81,9 +85,13 @@ async fn follow(app: Arc<App>) -> anyhow::Result<()> {
     Ok(app.context.replica.catch_up().await?)
 }
 
-/// Carries out what the key plan says is due.
+/// Carries out what the key plan says is due, where no other node does.
 pub async fn move_keys(app: Arc<App>) -> anyhow::Result<()> {
-    Ok(admin::keys::tick(&app.context).await?)
+    let context = &app.context;
+    if admin::keys::is_due(context)? && context.store.hold(Lease::Keys, context.node).await? {
+        admin::keys::tick(context).await?;
+    }
+    Ok(())
 }
 
 /// Tells the other nodes which keys this one has loaded.
@@ -97,13 +105,15 @@ pub async fn deliver_logouts(app: Arc<App>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes expired rows, in steps small enough that no request waits for long, and with as long a rest after each.
+/// Removes expired rows, in steps small enough that no request waits for long, and with as long a rest after each. Leaves
+/// off where another node has taken it over.
 pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
     let mut limit = SWEEP_FIRST;
     loop {
-        let began = app.context.clock.uptime();
-        let swept = app.context.store.sweep(app.context.now(), limit).await?;
-        let took = app.context.clock.uptime().saturating_sub(began);
+        let context = &app.context;
+        let began = context.clock.uptime();
+        let Some(swept) = context.store.sweep(context.node, context.now(), limit).await? else { return Ok(()) };
+        let took = context.clock.uptime().saturating_sub(began);
         let Swept { sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit } =
             swept;
         let counts = [sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit];

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 pub use revocations::{RevocationSet, Subject};
 
@@ -27,7 +27,7 @@ use crate::domain::sources::Clock;
 use crate::keys::KeyError;
 use crate::keys::keyring::{Keyring, Snapshot};
 use crate::keys::seal::MasterKeys;
-use crate::storage::{Raise, Store, StoreError};
+use crate::storage::{Position, Raise, Store, StoreError};
 use crate::tokens::refresh::{self, RefreshFault};
 
 /// How many versions of the refresh keys this node may be behind the one that made a token.
@@ -81,10 +81,13 @@ pub struct Replica {
     settings: ReplicaSettings,
     /// Milliseconds of uptime at which the latest successful catch-up began; 0 before the first.
     caught_up_at: AtomicU64,
-    /// The floor of the next catch-up, and the lock that makes concurrent ones share.
-    floor: Mutex<i64>,
-    /// One reload of the keys at a time, so that an older reading never lands on a newer one of the same revision.
+    /// Where the next catch-up begins, and the lock that makes concurrent ones share.
+    position: Mutex<Position>,
+    /// One reload of each at a time, so that an older reading never lands on a newer one.
     loading_keys: Mutex<()>,
+    loading_clients: Mutex<()>,
+    /// The life of the database in which the loss of its tail was last noticed.
+    tail_lost_in: Mutex<i64>,
 }
 
 impl Replica {
@@ -109,11 +112,11 @@ impl Replica {
             clients: ArcSwap::default(),
             settings,
             caught_up_at: AtomicU64::new(0),
-            floor: Mutex::new(0),
+            position: Mutex::default(),
             loading_keys: Mutex::new(()),
+            loading_clients: Mutex::new(()),
+            tail_lost_in: Mutex::new(Position::default().life),
         };
-        replica.reload_keys().await?;
-        replica.reload_clients().await?;
         replica.catch_up().await?;
         Ok(replica)
     }
@@ -195,29 +198,42 @@ impl Replica {
     /// # Errors
     /// The database does not answer, or its keys cannot be used.
     pub async fn catch_up(&self) -> Result<()> {
-        let mut floor = self.floor.lock().await;
-        self.catch_up_from(&mut floor).await
+        let mut position = self.position.lock().await;
+        self.catch_up_from(&mut position).await
+    }
+
+    /// Asked at a heal (a refresh token newer than its row): `None` where one was noted before in this life of the
+    /// database.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn first_heal(&self) -> Result<Option<FirstHeal<'_>>> {
+        self.look_again().await?;
+        let life = self.position.lock().await.life;
+        let noted = self.tail_lost_in.lock().await;
+        Ok((*noted != life).then_some(FirstHeal { noted, life }))
     }
 
     async fn catch_up_since(&self, moment: u64) -> Result<()> {
-        let mut floor = self.floor.lock().await;
+        let mut position = self.position.lock().await;
         if self.caught_up_at.load(Ordering::Acquire) > moment {
             return Ok(());
         }
-        self.catch_up_from(&mut floor).await
+        self.catch_up_from(&mut position).await
     }
 
-    async fn catch_up_from(&self, floor: &mut i64) -> Result<()> {
+    async fn catch_up_from(&self, position: &mut Position) -> Result<()> {
         let begun = self.uptime_millis().max(1);
-        let news = self.store.catch_up(*floor, self.clock.now()).await?;
+        let news = self.store.catch_up(*position, self.clock.now()).await?;
         self.revocations.insert(&news.revocations);
-        if news.keys_revision != self.keyring.load().revision() {
+        let is_another_life = news.position.life != position.life;
+        if is_another_life || news.keys_revision != self.keyring.load().revision() {
             self.reload_keys().await?;
         }
-        if news.clients_revision != self.clients.load().revision {
+        if is_another_life || news.clients_revision != self.clients.load().revision {
             self.reload_clients().await?;
         }
-        *floor = news.floor;
+        *position = news.position;
         self.caught_up_at.store(begun, Ordering::Release);
         Ok(())
     }
@@ -253,10 +269,10 @@ impl Replica {
     /// # Errors
     /// The database does not answer.
     pub async fn reload_clients(&self) -> Result<()> {
+        let _one_at_a_time = self.loading_clients.lock().await;
         let (revision, clients) = self.store.clients().await?;
         let by_id = clients.into_iter().map(|client| (client.client_id.clone(), Arc::new(client))).collect();
-        let fresh = Arc::new(Clients { revision, by_id });
-        self.clients.rcu(|known| if known.revision > fresh.revision { Arc::clone(known) } else { Arc::clone(&fresh) });
+        self.clients.store(Arc::new(Clients { revision, by_id }));
         Ok(())
     }
 
@@ -327,6 +343,18 @@ impl Replica {
             self.reload_keys().await?;
         }
         Ok(())
+    }
+}
+
+/// The first heal in a life of the database. Others wait until it is noted, or given up.
+pub struct FirstHeal<'a> {
+    noted: MutexGuard<'a, i64>,
+    life: i64,
+}
+
+impl FirstHeal<'_> {
+    pub fn noted(mut self) {
+        *self.noted = self.life;
     }
 }
 

@@ -116,11 +116,17 @@ pub(super) async fn list(readers: &Readers, filter: AuditFilter, page: Page) -> 
 
 fn record_of(row: &Row) -> DbResult<AuditRecord> {
     let optional = |column| row.get::<Option<&str>>(column);
+    let name = row.get::<&str>("type")?;
+    let kind = AuditType::parse(name).unwrap_or(AuditType::Unknown);
+    let mut detail: serde_json::Value = row.json("detail")?;
+    if let (AuditType::Unknown, Some(detail)) = (kind, detail.as_object_mut()) {
+        detail.insert("type".into(), name.into());
+    }
     Ok(AuditRecord {
         id: row.get("id")?,
         event: AuditEvent {
             at: row.time("at")?,
-            kind: row.parsed("type", AuditType::parse)?,
+            kind,
             actor: Actor {
                 who: row.get("who")?,
                 via: optional("via")?.map(ClientId::new),
@@ -129,7 +135,7 @@ fn record_of(row: &Row) -> DbResult<AuditRecord> {
             sub: optional("sub")?.map(Sub::new),
             client_id: optional("client_id")?.map(ClientId::new),
             sid: optional("sid")?.and_then(|text| text.parse().ok()),
-            detail: row.json("detail")?,
+            detail,
         },
     })
 }

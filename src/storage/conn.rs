@@ -57,10 +57,27 @@ impl From<Interrupted> for DbError {
 pub(super) enum Conn {
     Sqlite(SqliteConnection),
     // Many times as large as the other.
-    Postgres(Box<PgConnection>),
+    Postgres(Box<PgConn>),
+}
+
+/// A connection to a server, or to a pooler in front of it.
+pub(super) struct PgConn {
+    pub conn: PgConnection,
+    /// See [`Server::is_pooled`](super::endpoint::Server::is_pooled).
+    is_pooled: bool,
 }
 
 impl Conn {
+    pub fn postgres(conn: PgConnection, is_pooled: bool) -> Self {
+        Self::Postgres(Box::new(PgConn { conn, is_pooled }))
+    }
+
+    /// Whether a statement needs a transaction around it, though it is alone: it is prepared in one step and carried out
+    /// in another, which a pooler would give to two connections.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self, Self::Postgres(conn) if conn.is_pooled)
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
@@ -79,6 +96,11 @@ impl Conn {
     }
 
     async fn one(&mut self, step: Step) -> DbResult<Answer> {
+        if self.is_pooled() {
+            let around = |text: &'static str| Step::new(text, Vec::new());
+            let mut answers = self.run(vec![around("BEGIN"), step, around("COMMIT")]).await?;
+            return Ok(answers.swap_remove(1));
+        }
         Ok(self.run(vec![step]).await?.pop().unwrap_or_default())
     }
 
@@ -95,7 +117,7 @@ impl Conn {
         // A connection that cannot take leave is gone already.
         let _ = match self {
             Self::Sqlite(conn) => conn.close().await,
-            Self::Postgres(conn) => conn.close().await,
+            Self::Postgres(conn) => conn.conn.close().await,
         };
     }
 }
@@ -117,14 +139,19 @@ async fn run_joined(conn: &mut SqliteConnection, steps: Vec<Step>) -> Result<Vec
     gather(results, &joined.parts, Row::Sqlite, |done| done.rows_affected()).await
 }
 
-async fn run_in_turn(conn: &mut PgConnection, steps: Vec<Step>) -> Result<Vec<Answer>, Interrupted> {
+async fn run_in_turn(conn: &mut PgConn, steps: Vec<Step>) -> Result<Vec<Answer>, Interrupted> {
+    let PgConn { conn, is_pooled } = conn;
     let mut answers = Vec::with_capacity(steps.len());
     for Step { sql, args, must_change } in steps {
         let done = answers.len();
         let failed = |error| Interrupted { done, error };
         let mut arguments = PgArguments::default();
         add_all(&mut arguments, args).map_err(failed)?;
-        let results = conn.fetch_many(sqlx::query_with(sql.postgres, arguments));
+        let results = match *is_pooled {
+            // In one message.
+            true if sql.postgres.starts_with("BEGIN") => conn.fetch_many(sqlx::raw_sql(sql.postgres)),
+            pooled => conn.fetch_many(sqlx::query_with(sql.postgres, arguments).persistent(!pooled)),
+        };
         let answer = gather(results, &[Part::Step], Row::Postgres, |done| done.rows_affected()).await;
         let answer = answer.map_err(|interrupted| failed(interrupted.error))?.pop().unwrap_or_default();
         if must_change.is_some_and(|rows| u64::from(rows) != answer.changed) {

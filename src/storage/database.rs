@@ -14,11 +14,11 @@ use super::writer::Writers;
 use super::{
     AssertionOutcome, AssertionUse, AuditFilter, BeginOutcome, BeginSignIn, CatchUp, ChangeOutcome, ClientEffects,
     CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, EndSignIn, EndedSignIn, GrantConsent, ImportUsers,
-    KeyCommit, KeyWrite, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Raise, RedeemCode, RedeemCodeOutcome,
-    RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession, RenewSignIn,
-    RenewSignInOutcome, Result, RetryLogout, RevokeConsent, SessionFilter, SignInFilter, Store, Swept, UserEffects,
-    audit, clients, codes, consents, ending, import, keys, legacy, logouts, nodes, revocations, sessions, sign_ins,
-    upkeep, users,
+    KeyCommit, KeyWrite, Lease, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Position, Raise, RedeemCode,
+    RedeemCodeOutcome, RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession,
+    RenewSignIn, RenewSignInOutcome, Result, RetryLogout, RevokeConsent, SessionFilter, SignInFilter, Store, Swept,
+    UserEffects, audit, clients, codes, consents, ending, import, keys, leases, legacy, logouts, nodes, revocations,
+    sessions, sign_ins, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
@@ -412,8 +412,8 @@ impl Store for Database {
         Ok(nodes::others(&self.readers, node).await?)
     }
 
-    async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp> {
-        let rows = self.readers.fetch(revocations::CATCH_UP, args![floor, now]).await?;
+    async fn catch_up(&self, since: Position, now: Timestamp) -> Result<CatchUp> {
+        let rows = self.readers.fetch(revocations::CATCH_UP, args![since.floor, now, since.life]).await?;
         Ok(revocations::caught_up(&rows)?)
     }
 
@@ -425,8 +425,22 @@ impl Store for Database {
         self.dialect == Dialect::Postgres
     }
 
-    async fn sweep(&self, now: Timestamp, limit: u32) -> Result<Swept> {
-        self.writers.alone(move |tx| Box::pin(upkeep::sweep(tx, now, limit))).await
+    async fn hold(&self, lease: Lease, node: NodeId) -> Result<bool> {
+        if !self.has_other_writers() {
+            return Ok(true);
+        }
+        if !leases::is_free(&self.readers, lease, node).await? {
+            return Ok(false);
+        }
+        self.writers.alone(move |tx| Box::pin(leases::hold(tx, lease, node))).await
+    }
+
+    async fn sweep(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Option<Swept>> {
+        let lease = self.has_other_writers().then_some(node);
+        if lease.is_some() && !leases::is_free(&self.readers, Lease::Sweep, node).await? {
+            return Ok(None);
+        }
+        self.writers.alone(move |tx| Box::pin(upkeep::sweep(tx, lease, now, limit))).await
     }
 
     async fn close(&self) {

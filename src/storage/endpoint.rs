@@ -18,6 +18,10 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const STATEMENT_TIMEOUT_MS: &str = "3000";
 const LOCK_TIMEOUT_MS: &str = "2000";
 
+/// How long PostgreSQL waits for the next statement of a transaction before it undoes it: a node that was suspended, or
+/// cut off, in the middle of one must not keep its rows from the others.
+const IDLE_IN_TRANSACTION_TIMEOUT_MS: &str = "4000";
+
 /// How long a whole transaction over the network may take before its connection is given up. A file has none: whoever
 /// gives up on a disk gains nothing.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -33,7 +37,16 @@ const AUTOCHECKPOINT: &str = "4000";
 #[derive(Clone, Debug)]
 pub(super) enum Endpoint {
     Sqlite(PathBuf),
-    Postgres(Box<PgConnectOptions>),
+    Postgres(Box<Server>),
+}
+
+/// A database server.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub options: PgConnectOptions,
+    /// Whether there is a pooler in between that gives each transaction whichever connection is free, PgBouncer in its
+    /// mode `transaction`: nothing that a connection was told before counts, prepared statements among it.
+    pub is_pooled: bool,
 }
 
 /// What is wrong with a `database.url`.
@@ -51,8 +64,7 @@ impl Endpoint {
             };
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url).map_err(|error| BadUrl(error.to_string()))?;
-            return Ok(Self::Postgres(Box::new(options.application_name("latchkey").disable_statement_logging())));
+            return Server::parse(url).map(|server| Self::Postgres(Box::new(server)));
         }
         Err(BadUrl("it begins with neither sqlite:// nor postgres://".into()))
     }
@@ -68,7 +80,8 @@ impl Endpoint {
     pub fn shown(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
-            Self::Postgres(options) => {
+            Self::Postgres(server) => {
+                let options = &server.options;
                 let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
                 format!("postgres://{user}@{host}:{port}/{}", options.get_database().unwrap_or(user))
             }
@@ -87,11 +100,11 @@ impl Endpoint {
     pub async fn writer(&self) -> DbResult<Conn> {
         match self {
             Self::Sqlite(path) => sqlite(path, false).await,
-            Self::Postgres(options) => {
-                let mut conn = postgres(options).await?;
+            Self::Postgres(server) => {
                 // An answer promises durability, whatever the server's default; stronger defaults stay.
                 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                                        WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+                let mut conn = postgres(server).await?;
                 conn.execute(DURABLE, args![]).await?;
                 Ok(conn)
             }
@@ -102,8 +115,32 @@ impl Endpoint {
     pub async fn reader(&self) -> DbResult<Conn> {
         match self {
             Self::Sqlite(path) => sqlite(path, true).await,
-            Self::Postgres(options) => postgres(options).await,
+            Self::Postgres(server) => postgres(server).await,
         }
+    }
+}
+
+impl Server {
+    /// The parameter `pooler` is ours; the driver reads the others.
+    fn parse(url: &str) -> Result<Self, BadUrl> {
+        let (address, query) = url.split_once('?').unwrap_or((url, ""));
+        let (poolers, others): (Vec<&str>, Vec<&str>) =
+            query.split('&').filter(|it| !it.is_empty()).partition(|it| it.starts_with("pooler="));
+        let is_pooled = match poolers[..] {
+            [] => false,
+            ["pooler=transaction"] => true,
+            [other, ..] => {
+                return Err(BadUrl(format!(
+                    "{other:?} means nothing here: it is pooler=transaction, once, or left out"
+                )));
+            }
+        };
+        let options = PgConnectOptions::from_str(&format!("{address}?{}", others.join("&")))
+            .map_err(|error| BadUrl(error.to_string()))?
+            .application_name("latchkey")
+            .disable_statement_logging();
+        let options = if is_pooled { options.extra_float_digits(None) } else { options };
+        Ok(Self { options, is_pooled })
     }
 }
 
@@ -129,14 +166,31 @@ pub(super) async fn sqlite_connection(path: &Path, read_only: bool) -> Result<Sq
     options.connect().await
 }
 
-async fn postgres(options: &PgConnectOptions) -> DbResult<Conn> {
-    let options =
-        options.clone().options([("statement_timeout", STATEMENT_TIMEOUT_MS), ("lock_timeout", LOCK_TIMEOUT_MS)]);
-    let connecting = PgConnection::connect_with(&options);
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(conn) => conn.map(|conn| Conn::Postgres(Box::new(conn))).map_err(DbError::Connect),
-        Err(_) => Err(DbError::TimedOut(CONNECT_TIMEOUT)),
-    }
+async fn postgres(server: &Server) -> DbResult<Conn> {
+    let options = if server.is_pooled {
+        // It takes no settings for a connection, and the role must have them: docs/operating.md.
+        server.options.clone()
+    } else {
+        server.options.clone().options([
+            ("statement_timeout", STATEMENT_TIMEOUT_MS),
+            ("lock_timeout", LOCK_TIMEOUT_MS),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        ])
+    };
+    let connecting = async {
+        let conn = PgConnection::connect_with(&options).await.map_err(DbError::Connect)?;
+        let mut conn = Conn::postgres(conn, server.is_pooled);
+        refuse_standby(&mut conn).await?;
+        Ok(conn)
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or(Err(DbError::TimedOut(CONNECT_TIMEOUT)))
+}
+
+/// A standby is behind, and nobody can tell how far: a node that read from it would vouch for what is no longer so. Asked
+/// once a connection, since no server becomes a standby without a restart.
+async fn refuse_standby(conn: &mut Conn) -> DbResult<()> {
+    let rows = conn.fetch("SELECT 1 AS found WHERE pg_is_in_recovery()", args![]).await?;
+    if rows.is_empty() { Ok(()) } else { Err(DbError::Standby) }
 }
 
 /// Begins a writing transaction. On SQLite it takes the write lock at once: one that reads first and writes later would
@@ -158,7 +212,16 @@ mod tests {
         assert_eq!(Endpoint::parse("sqlite:///var/lib/l.db").map(|it| it.shown()), Ok("/var/lib/l.db".into()));
         let server = Endpoint::parse("postgres://me:pAss@db:5433/latchkey").map(|it| it.shown());
         assert_eq!(server, Ok("postgres://me@db:5433/latchkey".into()));
-        for bad in ["", "latchkey.db", "sqlite://", "sqlite://:memory:", "sqlite://a?mode=ro", "mysql://x"] {
+        let pooled = |url: &str| match Endpoint::parse(url) {
+            Ok(Endpoint::Postgres(server)) => server.is_pooled,
+            other => panic!("{other:?}"),
+        };
+        assert!(
+            pooled("postgres://me@db/l?sslmode=disable&pooler=transaction")
+                && !pooled("postgres://me@db/l?sslmode=disable")
+        );
+        let strange = "postgres://me@db/l?pooler=session";
+        for bad in ["", "latchkey.db", "sqlite://", "sqlite://:memory:", "sqlite://a?mode=ro", "mysql://x", strange] {
             assert!(Endpoint::parse(bad).is_err(), "{bad:?}");
         }
     }

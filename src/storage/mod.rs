@@ -18,12 +18,14 @@ mod conn;
 mod consents;
 mod cursor;
 mod database;
+mod dial;
 mod ending;
 mod endpoint;
 mod group;
 mod import;
 mod inspect;
 mod keys;
+mod leases;
 mod legacy;
 mod lock;
 mod logins;
@@ -34,6 +36,7 @@ mod open;
 mod readers;
 mod redeem;
 mod revocations;
+mod schema;
 mod sessions;
 mod sign_ins;
 mod sql;
@@ -65,10 +68,12 @@ pub use crate::domain::user::UserName;
 pub use codes::{RedeemCode, RedeemCodeOutcome};
 pub use consents::{GrantConsent, RevokeConsent};
 pub use inspect::{Inspection, inspect};
+pub use leases::Lease;
 pub use legacy::{LegacyCount, MigrationCounts, UserCount};
 pub use logouts::RetryLogout;
 pub use open::{OpenError, StorageSettings, migrate, open};
 pub use redeem::{Opening, RedeemOutcome, RedeemRefusal, RedeemToken, RedeemedToken};
+pub use schema::Schema;
 pub use sign_ins::{
     BeginOutcome, BeginSignIn, EndSignIn, EndedSignIn, RenewSignIn, RenewSignInOutcome, SessionOfSignIn, SignInFilter,
 };
@@ -351,12 +356,22 @@ pub struct AuditFilter {
     pub newest_first: bool,
 }
 
-/// What changed since a floor, and the floor for the next question. Rows of transactions that were still running are
-/// reread next time: sequence order is not commit order.
+/// How far a follower has read: what its last [`CatchUp`] said. The default has read nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The oldest transaction that may have been unfinished then.
+    pub floor: i64,
+    /// Which life of the database that was in: a server that was restarted, or put in the place of another one, may lack
+    /// what was read before, and have other things under the same numbers.
+    pub life: i64,
+}
+
+/// What changed since a position, and the position for the next question. Rows of transactions that were still running
+/// are reread next time: sequence order is not commit order.
 #[derive(Clone, Debug)]
 pub struct CatchUp {
     pub revocations: Vec<Revocation>,
-    pub floor: i64,
+    pub position: Position,
     pub keys_revision: i64,
     pub clients_revision: i64,
 }
@@ -495,15 +510,20 @@ pub trait Store: Send + Sync {
     async fn forget_node(&self, node: NodeId) -> Result<()>;
     /// The revisions of the keys that the other nodes have loaded, of those heard of within 20 seconds.
     async fn other_nodes(&self, node: NodeId) -> Result<Vec<i64>>;
-    /// What changed since the floor of an earlier answer; from 0, everything that has not expired.
-    async fn catch_up(&self, floor: i64, now: Timestamp) -> Result<CatchUp>;
+    /// What changed since the position of an earlier answer; everything that has not expired, where the database has
+    /// begun another life since.
+    async fn catch_up(&self, since: Position, now: Timestamp) -> Result<CatchUp>;
     /// Returns when [`Store::catch_up`] may have more to tell since the last time. It may say so for nothing, and may say
     /// nothing: whoever must know asks from time to time. Where no other process writes, it never returns.
     async fn news(&self);
     /// Whether other processes write too: `false` on SQLite.
     fn has_other_writers(&self) -> bool;
-    /// Removes up to `limit` expired rows of each kind.
-    async fn sweep(&self, now: Timestamp, limit: u32) -> Result<Swept>;
+    /// Has this node do a job for all for the next 20 seconds; answers `false` where another one has it. It may then be
+    /// done twice all the same (a node may be suspended in between): what it writes must be guarded by itself. Where no
+    /// other process writes, it is always to be had.
+    async fn hold(&self, lease: Lease, node: NodeId) -> Result<bool>;
+    /// Removes up to `limit` expired rows of each kind; `None` where another node is at it.
+    async fn sweep(&self, node: NodeId, now: Timestamp, limit: u32) -> Result<Option<Swept>>;
     /// Drains the write queue and closes every connection.
     async fn close(&self);
 }

@@ -46,10 +46,13 @@ impl News {
     /// Begins to tell and to listen, where the database is a server.
     pub fn start(endpoint: &Endpoint) -> Self {
         let news = Self::default();
-        if let Endpoint::Postgres(options) = endpoint {
+        if let Endpoint::Postgres(server) = endpoint {
             let mut tasks = news.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             tasks.spawn(news.wires.clone().keep_telling(endpoint.clone()));
-            tasks.spawn(news.wires.clone().keep_listening(options.as_ref().clone()));
+            // A pooler passes nothing on.
+            if !server.is_pooled {
+                tasks.spawn(news.wires.clone().keep_listening(server.options.clone()));
+            }
             drop(tasks);
         }
         news

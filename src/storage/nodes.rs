@@ -2,6 +2,7 @@
 //!
 //! Whether a node lives is told by the database's own clock, so it does not matter how those of the nodes differ.
 
+use super::leases;
 use super::readers::Readers;
 use super::sql::{DbResult, args};
 use super::tx::Tx;
@@ -15,11 +16,13 @@ const GONE: i64 = 20_000;
 /// When its row goes.
 const FORGOTTEN: i64 = 24 * 60 * 60 * 1000;
 
+/// The database's clock, in milliseconds.
 macro_rules! now {
     () => {
         "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     };
 }
+pub(super) use now;
 
 pub(super) async fn report(tx: &mut Tx, node: NodeId, keys_revision: i64) -> DbResult<Decision<()>> {
     const REPORT: &str = concat!(
@@ -35,6 +38,7 @@ pub(super) async fn report(tx: &mut Tx, node: NodeId, keys_revision: i64) -> DbR
 
 pub(super) async fn forget(tx: &mut Tx, node: NodeId) -> DbResult<Decision<()>> {
     tx.execute("DELETE FROM nodes WHERE id = $1", args![node.to_string()]).await?;
+    leases::give_up(tx, node).await?;
     Ok(Decision::Keep(()))
 }
 

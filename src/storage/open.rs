@@ -5,21 +5,20 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::{ConnectOptions as _, PgConnection};
 
 use super::Store;
+use super::conn::Conn;
 use super::database::Database;
 use super::endpoint::{BadUrl, CONNECT_TIMEOUT, Endpoint, sqlite_connection};
 use super::lock::{ExclusiveLock, LockError};
 use super::news::News;
 use super::readers::Readers;
+use super::schema::{self, Schema};
 use super::writer::{Workshop, Writers};
 use crate::domain::revocation::RevocationSink;
 use crate::domain::session::ChainKeys;
-
-pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Where the database is and how much may wait for it.
 #[derive(Clone, Debug)]
@@ -65,10 +64,15 @@ pub enum OpenError {
         error: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
-        "the database {database} was migrated by a newer Latchkey (it holds migration {migration}); run that version, \
-         or restore a backup from before"
+        "the database {database} was migrated by a newer Latchkey, and this version can no longer serve it (it holds \
+         migration {migration}); run that version, or restore a backup from before"
     )]
     Newer { database: String, migration: i64 },
+    #[error(
+        "{due} migrations are due on the database {database}, and none runs through a pooler; run `latchkey migrate` with \
+         the server's own address and without pooler=transaction"
+    )]
+    Pooled { database: String, due: usize },
     #[error("the database {database} cannot be migrated: {error}; nothing of this migration was kept")]
     Migrate {
         database: String,
@@ -114,26 +118,42 @@ async fn prepare(url: &str, holder: &str) -> Result<(Endpoint, Option<ExclusiveL
                 LockError::Io(path, error) => OpenError::Lock { path, error },
             })?;
             let endpoint = Endpoint::Sqlite(path.clone());
-            let mut conn = sqlite_connection(&path, false).await.map_err(|error| unreachable(&endpoint, error))?;
-            let migrated = SQLITE_MIGRATIONS.run(&mut conn).await;
-            // A connection that cannot take leave is gone already.
-            let _ = sqlx::Connection::close(conn).await;
-            migrated.map_err(|error| migration_error(&endpoint, error))?;
+            let conn = sqlite_connection(&path, false).await.map_err(|error| unreachable(&endpoint, error))?;
+            bring_up(&endpoint, Conn::Sqlite(conn)).await?;
             Ok((endpoint, Some(lock)))
         }
-        Endpoint::Postgres(ref options) => {
+        Endpoint::Postgres(ref server) => {
             // Without the timeouts of everyday statements: a migration may take as long as it needs.
-            let connecting = tokio::time::timeout(CONNECT_TIMEOUT, options.connect());
-            let mut conn: PgConnection = match connecting.await {
+            let connecting = tokio::time::timeout(CONNECT_TIMEOUT, server.options.connect());
+            let conn: PgConnection = match connecting.await {
                 Ok(connected) => connected.map_err(|error| unreachable(&endpoint, error))?,
                 Err(elapsed) => return Err(unreachable(&endpoint, elapsed)),
             };
-            let migrated = POSTGRES_MIGRATIONS.run(&mut conn).await;
-            let _ = sqlx::Connection::close(conn).await;
-            migrated.map_err(|error| migration_error(&endpoint, error))?;
+            bring_up(&endpoint, Conn::postgres(conn, server.is_pooled)).await?;
             Ok((endpoint, None))
         }
     }
+}
+
+/// Migrates, unless a newer version has.
+async fn bring_up(endpoint: &Endpoint, mut conn: Conn) -> Result<(), OpenError> {
+    let schema = schema::read(&mut conn).await.map_err(|error| unreachable(endpoint, error))?;
+    let done = match schema {
+        // A pooler gives each step of a migration another connection, and with it not the lock that the first one took.
+        Schema::Known { due: 0 } if conn.is_pooled() => Ok(()),
+        Schema::Known { due } if conn.is_pooled() => Err(OpenError::Pooled { database: endpoint.shown(), due }),
+        Schema::Known { .. } => schema::migrate(&mut conn).await.map_err(|error| migration_error(endpoint, error)),
+        Schema::Newer { migration } => {
+            tracing::warn!(
+                migration,
+                "a newer Latchkey has migrated the database; this version serves it beside that one until it is upgraded, too"
+            );
+            Ok(())
+        }
+        Schema::TooNew { migration } => Err(OpenError::Newer { database: endpoint.shown(), migration }),
+    };
+    conn.close().await;
+    done
 }
 
 /// Creates the file where it is missing, readable to its owner alone (SQLite gives its companions the same mode), and
@@ -154,31 +174,5 @@ fn migration_error(endpoint: &Endpoint, error: MigrateError) -> OpenError {
     match error {
         MigrateError::VersionMissing(migration) => OpenError::Newer { database: endpoint.shown(), migration },
         error => OpenError::Migrate { database: endpoint.shown(), error: error.into() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The folders as they are now and the migrations as they were embedded, so that a new file that the compiler did
-    /// not notice is noticed here.
-    #[test]
-    fn both_databases_have_the_same_migrations() -> std::io::Result<()> {
-        let named = |folder: &str| -> std::io::Result<Vec<String>> {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
-            let mut names = std::fs::read_dir(folder)?
-                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-                .collect::<Result<Vec<_>, _>>()?;
-            names.sort();
-            Ok(names)
-        };
-        let embedded = |migrator: &Migrator| -> Vec<String> {
-            migrator.iter().map(|it| format!("{:04}_{}.sql", it.version, it.description.replace(' ', "_"))).collect()
-        };
-        assert_eq!(named("sqlite")?, named("postgres")?);
-        assert_eq!(named("sqlite")?, embedded(&SQLITE_MIGRATIONS));
-        assert_eq!(named("postgres")?, embedded(&POSTGRES_MIGRATIONS));
-        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::conn::{Conn, Step};
+use super::dial::Dialer;
 use super::endpoint::{BEGIN_SNAPSHOT, CONNECT_TIMEOUT, Endpoint};
 use super::sql::{DbError, DbResult, Dialect, Row, Sql, Value, args};
 
@@ -17,7 +18,7 @@ const SQLITE_READERS: usize = 4;
 const POSTGRES_READERS: usize = 8;
 
 pub(super) struct Readers {
-    endpoint: Endpoint,
+    dialer: Dialer,
     permits: Semaphore,
     idle: Mutex<Vec<Conn>>,
 }
@@ -28,7 +29,8 @@ impl Readers {
             Dialect::Sqlite => SQLITE_READERS,
             Dialect::Postgres => POSTGRES_READERS,
         };
-        Self { endpoint, permits: Semaphore::new(count), idle: Mutex::new(Vec::with_capacity(count)) }
+        let idle = Mutex::new(Vec::with_capacity(count));
+        Self { dialer: Dialer::new(endpoint), permits: Semaphore::new(count), idle }
     }
 
     /// One statement, which sees one moment.
@@ -56,11 +58,20 @@ impl Readers {
                     return Err(error);
                 }
                 // What broke one connection (a restarted server) has broken the idle ones.
-                drop(std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner)));
+                self.forget_idle();
                 self.attempt(statements).await
+            }
+            // A server whose machine is gone says nothing on the others either.
+            Err(error @ DbError::TimedOut(_)) => {
+                self.forget_idle();
+                Err(error)
             }
             answer => answer,
         }
+    }
+
+    fn forget_idle(&self) {
+        drop(std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 
     /// A connection returns to the idle ones unless it broke; one whose caller went away in the middle is dropped.
@@ -68,10 +79,10 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut conn = match idle {
             Some(conn) => conn,
-            None => self.endpoint.reader().await?,
+            None => self.dialer.reader().await?,
         };
         let reading = run(&mut conn, statements);
-        let answer = match self.endpoint.deadline() {
+        let answer = match self.dialer.endpoint.deadline() {
             Some(deadline) => tokio::time::timeout(deadline, reading).await.unwrap_or(Err(DbError::TimedOut(deadline))),
             None => reading.await,
         };
@@ -93,7 +104,7 @@ impl Readers {
 
 async fn run(conn: &mut Conn, statements: &[(Sql, Vec<Value>)]) -> DbResult<Vec<Vec<Row>>> {
     let reads = statements.iter().map(|(sql, args)| Step::new(*sql, args.clone()));
-    let alone = statements.len() == 1;
+    let alone = statements.len() == 1 && !conn.is_pooled();
     let begin = (!alone).then(|| Step::new(BEGIN_SNAPSHOT, args![]));
     let commit = (!alone).then(|| Step::new("COMMIT", args![]));
     let ahead = usize::from(begin.is_some());

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::CatchUp;
 use super::sql::{DbError, DbResult, Row, Sql, from_json};
+use super::{CatchUp, Position};
 use crate::domain::ids::{ClientId, Jti};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::time::Timestamp;
@@ -83,23 +83,27 @@ macro_rules! catch_up {
     };
 }
 /// One statement, so that the rows and the next floor are of one snapshot: a transaction still running then has an id
-/// at or above the floor, and its rows are read next time. A floor above this database's own is another database's (a
-/// backup was restored): everything is read again.
+/// at or above the floor, and its rows are read next time. Numbers of another life of the database say nothing about this
+/// one (a standby that was promoted may have lost its tail, and given the same numbers to others since): everything is
+/// read again. A life is told by when the server started, and by a floor above its own.
 ///
 /// On SQLite this process writes alone and hears of its own revocations before they are committed: past the first
 /// reading there is no news of them.
 pub(super) const CATCH_UP: Sql = Sql {
     sqlite: concat!(
-        "SELECT 1 AS floor, ",
+        "SELECT 1 AS floor, 1 AS life, ",
         catch_up!(),
         "FROM (SELECT 1) AS now \
-         LEFT JOIN revocations AS r ON r.expires_at > CASE WHEN $1 < 1 THEN $2 ELSE 9223372036854775807 END"
+         LEFT JOIN revocations AS r \
+         ON r.expires_at > CASE WHEN $1 < 1 OR $3 < 1 THEN $2 ELSE 9223372036854775807 END"
     ),
     postgres: concat!(
-        "SELECT now.floor AS floor, ",
+        "SELECT now.floor AS floor, now.life AS life, ",
         catch_up!(),
-        "FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS floor) AS now \
-         LEFT JOIN revocations AS r ON r.tx >= CASE WHEN now.floor < $1 THEN 0 ELSE $1 END AND r.expires_at > $2"
+        "FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS floor, \
+         (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS life) AS now \
+         LEFT JOIN revocations AS r \
+         ON r.tx >= CASE WHEN now.floor < $1 OR now.life <> $3 THEN 0 ELSE $1 END AND r.expires_at > $2"
     ),
 };
 
@@ -114,7 +118,7 @@ pub(super) fn caught_up(rows: &[Row]) -> DbResult<CatchUp> {
     }
     Ok(CatchUp {
         revocations,
-        floor: first.get("floor")?,
+        position: Position { floor: first.get("floor")?, life: first.get("life")? },
         keys_revision: first.get("keys_revision")?,
         clients_revision: first.get("clients_revision")?,
     })

@@ -207,7 +207,7 @@ pub(super) fn session_of(row: &Row) -> DbResult<Session> {
     };
     let ended = match row.time_if_any("ended_at")? {
         None => None,
-        Some(at) => Some((at, row.parsed("end_reason", EndReason::parse)?)),
+        Some(at) => Some((at, EndReason::read(row.get("end_reason")?))),
     };
     Ok(Session {
         id: row.parsed("id", |text| text.parse().ok())?,

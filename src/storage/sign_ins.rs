@@ -120,7 +120,7 @@ macro_rules! columns {
 fn sign_in_of(row: &Row) -> DbResult<SignIn> {
     let ended = match row.time_if_any("ended_at")? {
         None => None,
-        Some(at) => Some((at, row.parsed("end_reason", SignInEnd::parse)?)),
+        Some(at) => Some((at, SignInEnd::read(row.get("end_reason")?))),
     };
     Ok(SignIn {
         id: row.parsed("id", |text| text.parse().ok())?,
@@ -366,7 +366,7 @@ pub(super) async fn read(tx: &mut Tx, ids: &[SignInId]) -> DbResult<Vec<(SignInI
     rows.iter()
         .map(|row| {
             let id = row.parsed("id", |text| text.parse().ok())?;
-            Ok((id, row.parsed_if_any("end_reason", SignInEnd::parse)?))
+            Ok((id, row.get::<Option<&str>>("end_reason")?.map(SignInEnd::read)))
         })
         .collect()
 }

@@ -23,6 +23,11 @@ pub(super) enum DbError {
     /// No connection is to be had, whatever the reason given: the server is down, starting or full, or turns us away.
     #[error("no connection: {0}")]
     Connect(#[source] sqlx::Error),
+    /// Nobody tried: somebody else is at it, since the last try failed.
+    #[error("no connection: the database was away a moment ago")]
+    Away,
+    #[error("the database server is a standby, which may lag behind; promote it, or point database.url at the primary")]
+    Standby,
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
     /// The rows written are not the rows decided: somebody got in between, which locks should rule out.
@@ -72,7 +77,7 @@ impl DbError {
         const SQLITE_PASSING: [i32; 4] = [5, 6, 10, 13]; // BUSY, LOCKED, IOERR, FULL
         const POSTGRES_PASSING: [&str; 4] = ["40", "53", "55P03", "57014"];
         match self {
-            Self::Contended | Self::Connect(_) => true,
+            Self::Contended | Self::Connect(_) | Self::Away | Self::Standby => true,
             _ if self.breaks_connection() => true,
             Self::Sql(sqlx::Error::Database(error)) => match error.code() {
                 Some(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {

@@ -170,6 +170,6 @@ impl Tx {
         if self.stage == Stage::New {
             return Some(self.conn);
         }
-        self.conn.execute("ROLLBACK", args![]).await.ok().map(|_| self.conn)
+        self.conn.run(vec![Step::new("ROLLBACK", args![])]).await.ok().map(|_| self.conn)
     }
 }

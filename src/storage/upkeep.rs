@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::Swept;
+use super::leases::{self, Lease};
 use super::readers::Readers;
 use super::sql::{DbResult, Sql, args};
 use super::tx::Tx;
 use super::writer::Decision;
+use crate::domain::ids::NodeId;
 use crate::domain::time::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -76,7 +78,18 @@ const ADDRESSES: Sql = delete_oldest!("known_addresses", "sub, address", "seen_a
 /// Entries are numbered in the order of their time, near enough: the oldest are the first, and need no other index.
 const AUDIT: Sql = delete_oldest!("audit", "id", "id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1");
 
-pub(super) async fn sweep(tx: &mut Tx, now: Timestamp, limit: u32) -> DbResult<Decision<Swept>> {
+/// `lease`: of several nodes one sweeps; `None` where there is but one. Answers `None` where another node is at it.
+pub(super) async fn sweep(
+    tx: &mut Tx,
+    lease: Option<NodeId>,
+    now: Timestamp,
+    limit: u32,
+) -> DbResult<Decision<Option<Swept>>> {
+    if let Some(node) = lease
+        && !leases::take(tx, Lease::Sweep, node).await?
+    {
+        return Ok(Decision::Discard(None));
+    }
     let mut delete = async |sql: Sql, before: Timestamp| tx.execute(sql, args![before, limit]).await;
     let swept = Swept {
         sessions: delete(EXPIRED_SESSIONS, now.minus(KEEP_EXPIRED)).await?
@@ -90,7 +103,7 @@ pub(super) async fn sweep(tx: &mut Tx, now: Timestamp, limit: u32) -> DbResult<D
         codes: delete(CODES, now.minus(KEEP_CODES)).await?,
         audit: delete(AUDIT, now.minus(KEEP_AUDIT)).await?,
     };
-    Ok(Decision::Keep(swept))
+    Ok(Decision::Keep(Some(swept)))
 }
 
 pub(super) async fn note(readers: &Readers, name: &str) -> DbResult<Option<String>> {

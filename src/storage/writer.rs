@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::checkpoint::Checkpointer;
 use super::conn::Conn;
+use super::dial::Dialer;
 use super::endpoint::Endpoint;
 use super::group::{self, GroupJob, Pending};
 use super::lock::ExclusiveLock;
@@ -221,6 +222,7 @@ impl Failure {
 
 struct Writer {
     workshop: Workshop,
+    dialer: Dialer,
     queue: mpsc::Receiver<Job>,
     conn: Option<Conn>,
     /// Where the database is a file.
@@ -231,7 +233,8 @@ impl Writer {
     fn new(workshop: Workshop, queue: mpsc::Receiver<Job>) -> Self {
         let is_file = workshop.endpoint.dialect() == Dialect::Sqlite;
         let checkpointer = is_file.then(|| Checkpointer::start(workshop.endpoint.clone()));
-        Self { workshop, queue, conn: None, checkpointer }
+        let dialer = Dialer::new(workshop.endpoint.clone());
+        Self { workshop, dialer, queue, conn: None, checkpointer }
     }
 
     async fn run(mut self) {
@@ -365,7 +368,7 @@ impl Writer {
                 begun => return begun.map_err(Failure::Unreachable),
             }
         }
-        let conn = self.workshop.endpoint.writer().await.map_err(Failure::Unreachable)?;
+        let conn = self.dialer.writer().await.map_err(Failure::Unreachable)?;
         Tx::begin(conn).await.map_err(Failure::Unreachable)
     }
 }

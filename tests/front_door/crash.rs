@@ -52,7 +52,9 @@ fn a_database_restored_to_an_older_copy_heals() {
         let healed = server.refresh(&app, &newest).await;
         assert_eq!(healed.status, 200, "{}", healed.body);
         assert_eq!(server.session_of(&first).await["generation"], 4);
-        assert_eq!(server.audit("refresh_healed").await.len(), 1);
+        for kind in ["refresh_healed", "tail_lost"] {
+            assert_eq!(server.audit(kind).await.len(), 1, "{kind}");
+        }
         assert_eq!(server.refresh(&app, &newest).await.refresh(), healed.refresh(), "and retries as ever");
     });
 }

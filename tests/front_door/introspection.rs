@@ -148,6 +148,25 @@ fn with_the_database_stopped_cached_tokens_obey_the_staleness_bound() {
 }
 
 #[test]
+fn a_standby_is_not_believed_until_it_is_promoted() {
+    let Some(cluster) = Cluster::start() else { return };
+    crate::support::block_on(async {
+        let server = Server::on_cluster(&cluster).await;
+        let app = server.web_app().await;
+        let login = server.login(&app).await;
+        assert!(server.is_active(&app, &login.access()).await);
+        cluster.stop();
+        cluster.start_as_standby();
+        server.clock.advance(Duration::from_secs(3));
+        server.introspect(&app, &login.access()).await.is_error(503, "temporarily_unavailable");
+        server.refresh(&app, &login.refresh()).await.is_error(503, "temporarily_unavailable");
+        cluster.promote();
+        assert!(server.is_active(&app, &login.access()).await, "and it recovers by itself");
+        server.refresh(&app, &login.refresh()).await.is(200);
+    });
+}
+
+#[test]
 fn a_change_whose_caller_hung_up_counts_too() {
     on_each_database(async |server: Server| {
         let app = server.web_app().await;

@@ -35,6 +35,7 @@ mod logout;
 mod logs;
 mod moving;
 mod pages;
+mod pooler;
 mod refresh;
 mod registration;
 mod secrets;

@@ -11,7 +11,9 @@ use latchkey::domain::revocation::{Revocation, Revoked};
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
-use latchkey::storage::{ChangeOutcome, CreateOutcome, CreateUserOutcome, ImportUsers, OpenOutcome, UserName};
+use latchkey::storage::{
+    ChangeOutcome, CreateOutcome, CreateUserOutcome, ImportUsers, OpenOutcome, Position, UserName,
+};
 
 use crate::bed::{Bed, NOW, client, client_effects, contract, event, login, seconds, user, user_effects};
 
@@ -160,7 +162,7 @@ async fn deleting_a_user_ends_the_sessions(bed: Bed) {
     assert_eq!(refused, Outcome::Refused(Refusal::Ended(EndReason::UserDeleted)));
     assert_eq!(bed.store.user(&user.sub).await.unwrap(), None);
     assert_eq!(bed.count("known_addresses").await, 0);
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations.len(), 2);
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations.len(), 2);
     let (late, _) = login(&user, &bed.policy);
     assert_eq!(bed.store.open_session(late).await.unwrap(), OpenOutcome::UserChanged);
 }
@@ -269,7 +271,7 @@ async fn every_change_of_clients_grows_their_revision(bed: Bed) {
     assert_eq!(change(it.clone()).await.unwrap(), ChangeOutcome::Conflict);
     it.version += 1;
     assert_eq!(bed.store.clients().await.unwrap(), (start + 2, vec![it.clone()]));
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().clients_revision, start + 2);
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().clients_revision, start + 2);
 
     let delete = |version| bed.store.delete_client(&it.client_id, version, client_effects(AuditType::ClientDeleted));
     assert_eq!(delete(1).await.unwrap(), ChangeOutcome::Conflict);
@@ -332,7 +334,7 @@ async fn deleting_a_client_ends_its_sessions_and_tokens(bed: Bed) {
         Revocation { what: Revoked::Client { client_id: app, minted_before: NOW }, expires_at: horizon },
     ];
     assert_eq!(bed.sink.told(), expected);
-    let mut known = bed.store.catch_up(0, NOW).await.unwrap().revocations;
+    let mut known = bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations;
     known.sort_by_key(|it| matches!(it.what, Revoked::Client { .. }));
     assert_eq!(known, expected);
 }
@@ -349,8 +351,12 @@ async fn a_revocation_of_a_client_only_reaches_further(bed: Bed) {
     }
     let what = Revoked::Client { client_id: it.client_id, minted_before: NOW.plus(seconds(100)) };
     let expected = Revocation { what, expires_at: NOW.plus(seconds(900)) };
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations, [expected]);
-    assert_eq!(bed.store.catch_up(0, NOW.plus(seconds(900))).await.unwrap().revocations, [], "it has expired");
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations, [expected]);
+    assert_eq!(
+        bed.store.catch_up(Position::default(), NOW.plus(seconds(900))).await.unwrap().revocations,
+        [],
+        "it has expired"
+    );
 }
 
 async fn users_come_in_many_at_a_time(bed: Bed) {

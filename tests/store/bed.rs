@@ -10,7 +10,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use latchkey::domain::audit::{Actor, AuditEvent, AuditRecord, AuditType};
 use latchkey::domain::client::{Client, GrantType};
-use latchkey::domain::ids::{ClientId, SessionId, Sub};
+use latchkey::domain::ids::{ClientId, NodeId, SessionId, Sub};
 use latchkey::domain::policy::TokenPolicy;
 use latchkey::domain::revocation::{Revocation, RevocationSink};
 use latchkey::domain::scope::Scope;
@@ -20,8 +20,8 @@ use latchkey::domain::sources::{SystemEntropy, random};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
 use latchkey::storage::{
-    AuditFilter, ClientEffects, CreateUserOutcome, OpenOutcome, OpenSession, Page, Refresh, Refreshed, StorageSettings,
-    Store, UserEffects, open,
+    AuditFilter, ClientEffects, CreateUserOutcome, OpenError, OpenOutcome, OpenSession, Page, Refresh, Refreshed,
+    StorageSettings, Store, Swept, UserEffects, open,
 };
 use sha2::Sha256;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
@@ -209,6 +209,11 @@ impl Bed {
         nodes
     }
 
+    /// Removes what is over, as the one node that does.
+    pub async fn sweep(&self, now: Timestamp, limit: u32) -> Swept {
+        self.store.sweep(NodeId::from_bytes([1; 16]), now, limit).await.unwrap().unwrap()
+    }
+
     pub async fn raw(&self) -> Raw {
         match &self.backend {
             Backend::Sqlite(_) => {
@@ -301,6 +306,11 @@ pub fn url_of(backend: &Backend) -> String {
 async fn open_store(backend: &Backend, queue: usize, sink: Arc<TestSink>, keys: TestKeys) -> Arc<dyn Store> {
     let settings = StorageSettings { url: url_of(backend), queue };
     open(settings, Arc::new(keys), sink).await.unwrap()
+}
+
+/// Opens a database as a program does that starts.
+pub async fn try_open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    open(StorageSettings::new(url), Arc::new(keys(1)), Arc::new(TestSink::default())).await
 }
 
 pub fn keys(current: u8) -> TestKeys {

@@ -5,13 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use latchkey::domain::session::Outcome;
-use latchkey::storage::{OpenError, StorageSettings, Store, migrate, open};
+use latchkey::storage::{OpenError, Store, migrate};
 
-use crate::bed::{Bed, NOW, TestSink, keys, seconds, token_of};
-
-async fn try_open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    open(StorageSettings::new(url), Arc::new(keys(1)), Arc::new(TestSink::default())).await
-}
+use crate::bed::{Bed, NOW, seconds, token_of, try_open};
 
 fn refusal(opened: Result<Arc<dyn Store>, OpenError>) -> String {
     match opened {
@@ -104,25 +100,6 @@ async fn the_log_is_folded_into_the_file_beside_the_writer() {
         bed.login().await;
         assert!(size(&log) < 4000 * 4096, "{} bytes wait in the log", size(&log));
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_database_is_refused() {
-    let bed = Bed::sqlite().await;
-    bed.store.close().await;
-    bed.raw()
-        .await
-        .run(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             VALUES (9999, 'later', 1, x'00', 0)",
-        )
-        .await;
-    let url = bed.url();
-    let Bed { store, backend, .. } = bed;
-    drop(store);
-    let text = refusal(try_open(&url).await);
-    assert!(text.contains("was migrated by a newer Latchkey (it holds migration 9999); run that version"), "{text}");
-    drop(backend);
 }
 
 #[tokio::test]

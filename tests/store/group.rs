@@ -7,7 +7,7 @@ use latchkey::domain::audit::{Actor, AuditEvent, AuditType};
 use latchkey::domain::ids::Jti;
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::EndReason;
-use latchkey::storage::{EndSession, OpenOutcome, StoreError};
+use latchkey::storage::{EndSession, OpenOutcome, Position, StoreError};
 
 use crate::bed::{Bed, NOW, Raw, all, contract, event, login, seconds, started, token_of, user_effects};
 
@@ -128,7 +128,7 @@ async fn equal_revocations_in_one_batch_are_one_row(bed: Bed) {
     held.run("ROLLBACK").await;
     assert!(all(calls.into()).await.iter().all(Result::is_ok));
     bed.store.revoke_token(&jti, NOW.plus(seconds(10)), event(AuditType::TokenRevoked)).await.unwrap();
-    let known = bed.store.catch_up(0, NOW).await.unwrap().revocations;
+    let known = bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations;
     assert_eq!(known.len(), 1);
     assert_eq!((&known[0].what, known[0].expires_at), (&Revoked::Token(jti), NOW.plus(seconds(90))));
     assert_eq!(bed.trail(AuditType::TokenRevoked).await.len(), 4);

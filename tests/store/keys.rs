@@ -3,7 +3,7 @@
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::ids::Kid;
 use latchkey::domain::key::{Alg, KeyState, RefreshKey, RefreshKeyState, SigningKey};
-use latchkey::storage::{KeyCommit, KeyWrite, Raise};
+use latchkey::storage::{KeyCommit, KeyWrite, Position, Raise};
 
 use crate::bed::{Bed, NOW, contract, event, seconds};
 
@@ -65,7 +65,7 @@ async fn keys_are_read_back_as_written(bed: Bed) {
     refresh.remove(0);
     let table = bed.store.keys().await.unwrap();
     assert_eq!((table.revision, &table.signing, &table.refresh), (2, &signing, &refresh));
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().keys_revision, 2);
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().keys_revision, 2);
     assert_eq!(bed.trail(AuditType::KeyCreated).await.len(), 1);
 }
 
@@ -98,7 +98,7 @@ async fn limits_are_raised_and_never_lowered(bed: Bed) {
         bed.store.raise(Raise::RefreshAbsolute { version: 1, absolute: seconds(n) }).await.unwrap();
     }
     // Every node learns of what was raised, by a revision for each; what raised nothing changes nothing.
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().keys_revision, 4);
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().keys_revision, 4);
     // Rows as they were before the limits were raised do not lower them.
     let writes = || {
         let refresh = refresh(1, RefreshKeyState::Active);

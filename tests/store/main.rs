@@ -24,3 +24,4 @@ mod races;
 mod refresh;
 mod sign_ins;
 mod upkeep;
+mod versions;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::ids::{Jti, NodeId};
 use latchkey::domain::revocation::Revoked;
-use latchkey::storage::{Store, StoreError};
+use latchkey::storage::{Lease, Position, Store, StoreError};
 
 use crate::bed::{Backend, Bed, NOW, event, seconds};
 use crate::pg::PgDatabase;
@@ -23,9 +23,9 @@ async fn revoke(bed: &Bed, jti: &str) {
 }
 
 /// What a follower learns, and where it goes on.
-async fn follow(bed: &Bed, floor: &mut i64) -> Vec<String> {
-    let caught = bed.store.catch_up(*floor, NOW).await.unwrap();
-    *floor = caught.floor;
+async fn follow(bed: &Bed, position: &mut Position) -> Vec<String> {
+    let caught = bed.store.catch_up(*position, NOW).await.unwrap();
+    *position = caught.position;
     let mut names: Vec<_> = caught
         .revocations
         .into_iter()
@@ -41,9 +41,9 @@ async fn follow(bed: &Bed, floor: &mut i64) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_commit_is_not_skipped() {
     let Some(bed) = Bed::postgres().await else { return };
-    let mut floor = 0;
+    let mut position = Position::default();
     revoke(&bed, "a").await;
-    follow(&bed, &mut floor).await;
+    follow(&bed, &mut position).await;
 
     let mut slow = bed.raw().await;
     let expiry = NOW.plus(seconds(600)).millis();
@@ -52,38 +52,45 @@ async fn a_late_commit_is_not_skipped() {
     revoke(&bed, "b").await;
     // The floor is held back by the oldest transaction of the whole server, so other tests may make it reread more than
     // it must; that it never rereads less is what counts.
-    assert!(!follow(&bed, &mut floor).await.contains(&"slow".into()));
-    let before = floor;
+    assert!(!follow(&bed, &mut position).await.contains(&"slow".into()));
+    let before = position;
     slow.run("COMMIT").await;
     revoke(&bed, "c").await;
-    let caught = follow(&bed, &mut floor).await;
-    assert!(caught.contains(&"slow".into()) && caught.contains(&"c".into()), "{caught:?} from {before}");
+    let caught = follow(&bed, &mut position).await;
+    assert!(caught.contains(&"slow".into()) && caught.contains(&"c".into()), "{caught:?} from {before:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_raised_revocation_is_told_again() {
     let Some(bed) = Bed::postgres().await else { return };
-    let mut floor = 0;
+    let mut position = Position::default();
     revoke(&bed, "a").await;
-    follow(&bed, &mut floor).await;
+    follow(&bed, &mut position).await;
     revoke(&bed, "a").await;
-    assert_eq!(follow(&bed, &mut floor).await, ["a"]);
+    assert_eq!(follow(&bed, &mut position).await, ["a"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_floor_of_another_life_of_the_database_rereads_everything() {
     let Some(bed) = Bed::postgres().await else { return };
     revoke(&bed, "a").await;
-    let mut floor = i64::MAX;
-    assert_eq!(follow(&bed, &mut floor).await, ["a"]);
-    assert!(floor < i64::MAX);
+    let mut position = Position::default();
+    follow(&bed, &mut position).await;
+    let here = position;
+    assert!(follow(&bed, &mut position).await.is_empty() || position.floor == here.floor);
+    // Of a server that had given more numbers than this one, and of one that had given as many.
+    for elsewhere in [Position { floor: i64::MAX, ..here }, Position { life: here.life - 1, ..here }] {
+        position = elsewhere;
+        assert_eq!(follow(&bed, &mut position).await, ["a"], "{elsewhere:?}");
+        assert_eq!(position.life, here.life);
+    }
 }
 
 /// Catches up as often as there is news, and never for any other reason, until `jti` is known.
 async fn hear_of(node: &dyn Store, jti: &str) {
     loop {
         hear(node).await;
-        let caught = node.catch_up(0, NOW).await.unwrap();
+        let caught = node.catch_up(Position::default(), NOW).await.unwrap();
         if caught.revocations.iter().any(|it| matches!(&it.what, Revoked::Token(it) if it.as_str() == jti)) {
             return;
         }
@@ -107,7 +114,7 @@ async fn nodes_hear_of_each_others_changes() {
     revoke(&bed, "a").await;
     hear_of(&*nodes[1], "a").await;
     // Of changed keys, too.
-    let revision = async || nodes[1].catch_up(0, NOW).await.unwrap().keys_revision;
+    let revision = async || nodes[1].catch_up(Position::default(), NOW).await.unwrap().keys_revision;
     let before = revision().await;
     bed.store.commit_keys(before, Vec::new(), Vec::new()).await.unwrap();
     hear(&*nodes[1]).await;
@@ -150,6 +157,32 @@ async fn nodes_know_which_keys_the_others_have_loaded() {
     bed.store.report_node(second, 5).await.unwrap();
     raw.run("UPDATE nodes SET seen_at = seen_at + 86420000").await;
     assert_eq!(bed.store.other_nodes(NodeId::from_bytes([3; 16])).await.unwrap(), [5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_nodes_one_sweeps() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let [first, second] = [1, 2].map(|byte| NodeId::from_bytes([byte; 16]));
+    let sweep = async |node| bed.store.sweep(node, NOW, 10).await.unwrap().is_some();
+    assert!(sweep(first).await && !sweep(second).await && sweep(first).await);
+    // It is suspended in between for longer than its lease.
+    let mut raw = bed.raw().await;
+    let expire = "UPDATE leases SET ends_at = ends_at - 20000";
+    raw.run(expire).await;
+    assert!(sweep(second).await);
+    assert!(!sweep(first).await, "its turn is over, whatever it believes");
+    // It is suspended in the middle of a step: nobody waits for it.
+    raw.run("BEGIN").await;
+    raw.run(expire).await;
+    assert!(!tokio::time::timeout(Duration::from_millis(1500), sweep(first)).await.unwrap());
+    raw.run("COMMIT").await;
+    assert!(sweep(first).await);
+    // It stops in order.
+    bed.store.forget_node(first).await.unwrap();
+    assert!(sweep(second).await);
+    // Other work has a lease of its own.
+    assert!(bed.store.hold(Lease::Keys, first).await.unwrap());
+    assert!(!bed.store.hold(Lease::Keys, second).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,7 +233,7 @@ async fn an_unknown_commit_is_unavailable_and_stays_told() {
     assert_eq!(bed.sink.told().len(), 1, "what was decided stays told");
     // The caller tries again, and it is done.
     revoke(&bed, "a").await;
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations.len(), 1);
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

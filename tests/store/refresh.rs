@@ -9,7 +9,7 @@ use latchkey::domain::ids::{ClientId, SessionId};
 use latchkey::domain::revocation::{Revocation, Revoked};
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::domain::time::Timestamp;
-use latchkey::storage::{ChangeOutcome, EndOutcome, EndSession, RenewOutcome, RenewSession};
+use latchkey::storage::{ChangeOutcome, EndOutcome, EndSession, Position, RenewOutcome, RenewSession};
 
 use crate::bed::{Bed, NOW, TestKeys, all, contract, event, keys, seconds, token_of, user_effects};
 
@@ -126,7 +126,7 @@ async fn the_parent_after_the_window_ends_the_session(bed: Bed) {
         expires_at: NOW.plus(seconds(61)).plus(bed.policy.access_ttl),
     };
     assert_eq!(bed.sink.told(), std::slice::from_ref(&revocation));
-    assert_eq!(bed.store.catch_up(0, NOW).await.unwrap().revocations, [revocation]);
+    assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations, [revocation]);
     let trail = bed.trail(AuditType::RefreshReused).await;
     assert_eq!(trail.len(), 1);
     assert_eq!(trail[0].event.detail, serde_json::json!({ "presented": 0, "current": 1 }));

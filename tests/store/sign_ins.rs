@@ -405,7 +405,7 @@ async fn sign_ins_are_swept_thirty_days_after_they_are_over(bed: Bed) {
     let user = bed.user("ada").await;
     let (expired, ended) = (bed.signed_in(&user).await, bed.signed_in(&user).await);
     bed.store.end_sign_in(end_of(ended.id, SignInEnd::LoggedOut)).await.unwrap();
-    let sweep = async |at| bed.store.sweep(at, 100).await.unwrap();
+    let sweep = async |at| bed.sweep(at, 100).await;
     let one = Swept { sign_ins: 1, ..Swept::default() };
     assert_eq!(sweep(NOW.plus(30 * DAY)).await, Swept::default());
     assert_eq!(sweep(NOW.plus(30 * DAY).plus(seconds(1))).await, one);

@@ -246,13 +246,21 @@ pub async fn import(ctx: &Context, actor: &Actor, order: &ImportOrder) -> Result
 /// # Errors
 /// The database does not answer, or no key could be made; the next tick tries again.
 pub async fn tick(ctx: &Context) -> Result<(), OAuthError> {
-    let known = ctx.replica.keys();
-    // Other nodes may hold an action up, and never bring one about.
-    let due = plan(ctx.now(), known.table(), &ctx.key_policy, &[], &Request::Tick).map_err(refusal)?;
-    if due.actions.is_empty() {
+    if !is_due(ctx)? {
         return Ok(());
     }
     execute(ctx, &Actor::system(), &Request::Tick, false).await.map(drop)
+}
+
+/// Whether there is something for [`tick`] to do, as far as this node knows. Other nodes may hold an action up, and never
+/// bring one about.
+///
+/// # Errors
+/// None that is known of: a tick asks for nothing that can be refused.
+pub fn is_due(ctx: &Context) -> Result<bool, OAuthError> {
+    let known = ctx.replica.keys();
+    let due = plan(ctx.now(), known.table(), &ctx.key_policy, &[], &Request::Tick).map_err(refusal)?;
+    Ok(!due.actions.is_empty())
 }
 
 async fn carry_out(

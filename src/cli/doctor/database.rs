@@ -6,7 +6,7 @@ use super::Finding;
 use super::machine::apart;
 use super::network::Server;
 use crate::config::Settings;
-use crate::storage::{Inspection, inspect};
+use crate::storage::{Inspection, Schema, inspect};
 
 /// What a running server says of its database counts more than a look from outside; its clock is looked at anyway.
 pub(super) async fn look(settings: &Settings, server: &Server) -> Vec<Finding> {
@@ -28,15 +28,24 @@ pub(super) async fn look(settings: &Settings, server: &Server) -> Vec<Finding> {
 
 fn judge(shown: &str, found: &Inspection, serves: bool) -> Vec<Finding> {
     let about = "database";
-    let schema = match (found.is_newer, found.migrations_due) {
-        (true, _) => Finding::fail(
+    let schema = match found.schema {
+        Schema::TooNew { migration } => Finding::fail(
             about,
-            format!("{shown} was migrated by a newer latchkey"),
+            format!(
+                "{shown} was migrated by a newer latchkey (migration {migration}), which changed what this one needs"
+            ),
             "install that version here: an older one must not touch it",
         ),
-        (false, 0) if serves => Finding::ok(about, format!("{shown} serves the running server")),
-        (false, 0) => Finding::ok(about, format!("{shown} answers, and its schema is this program's")),
-        (false, due) => {
+        Schema::Newer { migration } => Finding::warn(
+            about,
+            format!(
+                "{shown} was migrated by a newer latchkey (migration {migration}), and this one can still serve it"
+            ),
+            "install that version here, too, once it has proved itself",
+        ),
+        Schema::Known { due: 0 } if serves => Finding::ok(about, format!("{shown} serves the running server")),
+        Schema::Known { due: 0 } => Finding::ok(about, format!("{shown} answers, and its schema is this program's")),
+        Schema::Known { due } => {
             let what = format!("{shown} answers; {due} of this program's migrations have not run yet");
             Finding::warn(about, what, "the next start runs them, or `latchkey migrate`")
         }
@@ -95,17 +104,18 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         crate::storage::migrate(&url).await.unwrap();
         let found = inspect(&url).await.unwrap();
-        assert_eq!(found, Inspection { migrations_due: 0, is_newer: false, clock: None });
+        assert_eq!(found, Inspection { schema: Schema::Known { due: 0 }, clock: None });
     }
 
     #[test]
     fn schema_and_clock_are_judged() {
         let now = SystemClock.now();
-        let good = Inspection { migrations_due: 0, is_newer: false, clock: Some(now) };
+        let good = Inspection { schema: Schema::Known { due: 0 }, clock: Some(now) };
         let verdicts = |found: Inspection| judge("db", &found, false).into_iter().map(|f| f.verdict).max();
         assert_eq!(verdicts(good), Some(Verdict::Ok));
-        assert_eq!(verdicts(Inspection { migrations_due: 1, ..good }), Some(Verdict::Warn));
-        assert_eq!(verdicts(Inspection { is_newer: true, ..good }), Some(Verdict::Fail));
+        assert_eq!(verdicts(Inspection { schema: Schema::Known { due: 1 }, ..good }), Some(Verdict::Warn));
+        assert_eq!(verdicts(Inspection { schema: Schema::Newer { migration: 9 }, ..good }), Some(Verdict::Warn));
+        assert_eq!(verdicts(Inspection { schema: Schema::TooNew { migration: 9 }, ..good }), Some(Verdict::Fail));
         assert_eq!(verdicts(Inspection { clock: Some(Timestamp::from_seconds(0)), ..good }), Some(Verdict::Fail));
     }
 }

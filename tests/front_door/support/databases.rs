@@ -164,6 +164,20 @@ impl Cluster {
         self.run("pg_ctl", &["-D", &self.data(), "-o", &options, "-l", &log, "-w", "start"]);
     }
 
+    /// The server answers, and takes no changes.
+    pub fn start_as_standby(&self) {
+        let signal = self.folder.path().join("data/standby.signal");
+        std::fs::write(&signal, "").unwrap();
+        if let Some(user) = pg_user() {
+            assert!(Command::new("chown").arg(user).arg(&signal).status().unwrap().success());
+        }
+        self.start_again();
+    }
+
+    pub fn promote(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
+    }
+
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
