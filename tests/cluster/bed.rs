@@ -1,0 +1,28 @@
+//! A pair of servers and three nodes on it, ready for rounds.
+
+use super::nodes::Nodes;
+use super::pair::{Mode, Pair, Programs};
+
+pub struct Bed {
+    // The nodes go before their database.
+    pub nodes: Nodes,
+    pub pair: Pair,
+}
+
+impl Bed {
+    pub async fn make(
+        programs: &Programs,
+        mode: Mode,
+        settings: &[(&'static str, &str)],
+        moved: bool,
+    ) -> anyhow::Result<Self> {
+        let pair = Pair::start(programs, mode).await?;
+        let nodes = Nodes::start(pair.url(), settings, moved).await?;
+        Ok(Self { nodes, pair })
+    }
+
+    /// What the logs of all say last.
+    pub fn logs(&self) -> String {
+        format!("{}\nPostgreSQL:\n{}", self.nodes.logs(), self.pair.logs())
+    }
+}

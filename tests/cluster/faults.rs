@@ -1,0 +1,168 @@
+//! What fails, and how.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use rustix::process::Signal;
+
+use super::bed::Bed;
+use super::clients::Clients;
+use super::dice::Dice;
+use super::history::{Lag, Moment};
+use super::nodes::NODES;
+use super::pair::Mode;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Fault {
+    /// A node is killed and started again.
+    Kill,
+    /// A node is stopped for long and continued.
+    Pause,
+    /// The connection that a node listens on is cut, or falls silent.
+    Unheard,
+    /// PostgreSQL restarts.
+    Restart,
+    /// The primary is killed and its synchronous standby promoted.
+    FailoverSync,
+    /// The same with an asynchronous standby that is behind.
+    FailoverAsync,
+    /// The wall clocks of two nodes differ by five seconds.
+    Clocks,
+    /// Each node in turn is stopped as an operator does, and started again.
+    Rolling,
+}
+
+impl Fault {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Unheard => "unheard",
+            Self::Restart => "restart",
+            Self::FailoverSync => "failover-sync",
+            Self::FailoverAsync => "failover-async",
+            Self::Clocks => "clocks",
+            Self::Rolling => "rolling",
+        }
+    }
+
+    pub fn mode(self) -> Mode {
+        if self == Self::FailoverAsync { Mode::Asynchronous } else { Mode::Synchronous }
+    }
+
+    /// Whether a pair serves for one round alone.
+    pub fn uses_up_the_pair(self) -> bool {
+        matches!(self, Self::FailoverSync | Self::FailoverAsync)
+    }
+}
+
+/// How long a node is stopped: in full for longer than it takes until the others count it as gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    pub pause: Duration,
+}
+
+/// Lets it happen; all is well again afterwards. Answers what may be lost by it.
+pub async fn happen(
+    fault: Fault,
+    bed: &mut Bed,
+    clients: &Clients,
+    dice: &mut Dice,
+    spans: Spans,
+) -> anyhow::Result<Option<Lag>> {
+    let node = dice.below(NODES);
+    match fault {
+        Fault::Kill => {
+            bed.nodes.kill(node)?;
+            rest(dice, 50, 1500).await;
+            bed.nodes.spawn(node)?;
+            bed.nodes.until_ready().await?;
+        }
+        Fault::Pause => {
+            bed.nodes.signal(node, Signal::STOP);
+            tokio::time::sleep(spans.pause).await;
+            bed.nodes.signal(node, Signal::CONT);
+            bed.nodes.until_ready().await?;
+        }
+        Fault::Unheard => unheard(bed, dice).await?,
+        Fault::Restart => {
+            bed.pair.restart(if dice.below(2) == 0 { "fast" } else { "immediate" }).await?;
+            bed.nodes.until_ready().await?;
+        }
+        Fault::FailoverSync => {
+            // Half of the times the standby is behind, and nothing is acknowledged any more.
+            if dice.below(2) == 0 {
+                part(bed);
+                rest(dice, 200, 1000).await;
+            }
+            fail_over(bed, clients, dice).await?;
+        }
+        Fault::FailoverAsync => {
+            part(bed);
+            rest(dice, 200, 1000).await;
+            return fail_over(bed, clients, dice).await.map(Some);
+        }
+        Fault::Clocks => {
+            let other = (node + 1) % NODES;
+            for (late, early) in [(0, 5), (-5, 0), (-2, 3), (0, 0)] {
+                bed.nodes.set_clock(node, late)?;
+                bed.nodes.set_clock(other, early)?;
+                rest(dice, 800, 1200).await;
+            }
+        }
+        Fault::Rolling => {
+            for node in 0..NODES {
+                bed.nodes.stop(node).await?;
+                bed.nodes.spawn(node)?;
+                bed.nodes.until_ready().await?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Milliseconds.
+async fn rest(dice: &mut Dice, least: u64, most: u64) {
+    tokio::time::sleep(dice.between(Duration::from_millis(least), Duration::from_millis(most))).await;
+}
+
+/// The standby hears nothing any more of the primary.
+fn part(bed: &Bed) {
+    bed.pair.link.point_at(None);
+    bed.pair.link.cut();
+}
+
+async fn fail_over(bed: &mut Bed, clients: &Clients, dice: &mut Dice) -> anyhow::Result<Lag> {
+    // An address that moves leaves connections behind that nobody closes.
+    if dice.below(2) == 0 {
+        bed.pair.door.freeze();
+    }
+    bed.pair.door.point_at(None);
+    bed.pair.kill_primary()?;
+    let until = clients.now();
+    rest(dice, 0, 1000).await;
+    let age = bed.pair.promote().await?;
+    let since = Moment(clients.now().0.saturating_sub(age.as_micros() as u64));
+    bed.nodes.until_ready().await?;
+    Ok(Lag { since, until })
+}
+
+/// Cuts each connection that listens; or one falls silent, and its node does not notice.
+async fn unheard(bed: &Bed, dice: &mut Dice) -> anyhow::Result<()> {
+    const LISTENING: &str = "SELECT pid, client_port FROM pg_stat_activity WHERE query LIKE 'LISTEN%' ORDER BY pid";
+    let mut conn = bed.pair.connect().await?;
+    for _ in 0..3 {
+        let listening: Vec<(i32, i32)> = sqlx::query_as(LISTENING).fetch_all(&mut conn).await?;
+        ensure!(!listening.is_empty(), "no node listens");
+        if dice.below(2) == 0 {
+            for (pid, _) in listening {
+                sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut conn).await?;
+            }
+        } else {
+            let (_, port) = listening[dice.below(listening.len())];
+            ensure!(bed.pair.door.freeze_one(u16::try_from(port)?), "no connection from port {port}");
+        }
+        rest(dice, 1200, 1800).await;
+    }
+    Ok(())
+}
