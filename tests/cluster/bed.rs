@@ -7,18 +7,14 @@ pub struct Bed {
     // The nodes go before their database.
     pub nodes: Nodes,
     pub pair: Pair,
+    pub mode: Mode,
 }
 
 impl Bed {
-    pub async fn make(
-        programs: &Programs,
-        mode: Mode,
-        settings: &[(&'static str, &str)],
-        moved: bool,
-    ) -> anyhow::Result<Self> {
+    pub async fn make(programs: &Programs, mode: Mode, settings: &[(&'static str, &str)]) -> anyhow::Result<Self> {
         let pair = Pair::start(programs, mode).await?;
-        let nodes = Nodes::start(pair.url(), settings, moved).await?;
-        Ok(Self { nodes, pair })
+        let nodes = Nodes::start(pair.url(), settings).await?;
+        Ok(Self { nodes, pair, mode })
     }
 
     /// What the logs of all say last.

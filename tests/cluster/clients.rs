@@ -22,6 +22,13 @@ const PERSEVERANCE: Duration = Duration::from_secs(40);
 /// How long it rests after every node has failed it.
 const REST: Duration = Duration::from_millis(100);
 
+/// What came of asking until there was an answer.
+pub struct Answered {
+    pub answer: Answer,
+    /// Whether a node was given up that may still carry out what it was asked.
+    pub given_up: bool,
+}
+
 pub struct Clients {
     http: reqwest::Client,
     urls: [String; NODES],
@@ -71,23 +78,25 @@ impl Clients {
     }
 
     /// Asks, and goes away before there can be much of an answer.
-    pub async fn ask_in_passing(&self, node: usize, session: usize, asked: Asked, patience: Duration) {
+    pub async fn ask_in_passing(&self, node: usize, session: usize, asked: Asked, patience: Duration) -> Answer {
         let sent = self.now();
         let answer = tokio::time::timeout(patience, self.exchange(node, session, &asked)).await;
         let answer = answer.unwrap_or(Answer::Lost(Loss::Abandoned));
-        self.record(Operation { session, node, sent, ended: self.now(), asked, answer });
+        self.record(Operation { session, node, sent, ended: self.now(), asked, answer: answer.clone() });
+        answer
     }
 
     /// Asks one node after the other until one answers, or no client would wait any longer.
-    pub async fn ask_until_answered(&self, session: usize, asked: Asked) -> Answer {
+    pub async fn ask_until_answered(&self, session: usize, asked: Asked) -> Answered {
         let began = Instant::now();
-        let mut failures = 0;
+        let (mut failures, mut given_up) = (0, false);
         loop {
             let answer = self.ask(self.next_node(), session, asked.clone()).await;
             if !matches!(answer, Answer::Lost(_) | Answer::Unavailable) || began.elapsed() > PERSEVERANCE {
-                return answer;
+                return Answered { answer, given_up };
             }
             failures += 1;
+            given_up |= answer.is_given_up();
             if failures % NODES == 0 {
                 tokio::time::sleep(REST).await;
             }

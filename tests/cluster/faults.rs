@@ -22,14 +22,14 @@ pub enum Fault {
     Unheard,
     /// PostgreSQL restarts.
     Restart,
-    /// The primary is killed and its synchronous standby promoted.
-    FailoverSync,
-    /// The same with an asynchronous standby that is behind.
-    FailoverAsync,
     /// The wall clocks of two nodes differ by five seconds.
     Clocks,
     /// Each node in turn is stopped as an operator does, and started again.
     Rolling,
+    /// The primary is killed and its synchronous standby promoted.
+    FailoverSync,
+    /// The same with an asynchronous standby that is behind.
+    FailoverAsync,
 }
 
 impl Fault {

@@ -99,6 +99,13 @@ pub enum Answer {
     Odd(String),
 }
 
+impl Answer {
+    /// Whether the request may still lie somewhere and be carried out later.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self, Self::Lost(Loss::TimedOut | Loss::Abandoned))
+    }
+}
+
 /// One request to one node.
 #[derive(Clone, Debug)]
 pub struct Operation {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::clients::Clients;
+use super::clients::{Answered, Clients};
 use super::dice::Dice;
 use super::history::{Answer, Asked, Moment, Token};
 use super::nodes::{NODES, USERS};
@@ -28,7 +28,18 @@ struct Held {
     session: usize,
     access: Token,
     refresh: Token,
-    is_ended: bool,
+    /// Ended, or at rest until the end of the round.
+    is_over: bool,
+}
+
+/// Whether users renew a session again right after an answer that they gave up waiting for.
+///
+/// A real client does so once an access token lives, minutes later. Here the request that nobody waits for may still
+/// lie in a node when its session is two steps further, and then looks like a replay, which ends the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    Patient,
+    Hurried,
 }
 
 /// Users at work.
@@ -39,11 +50,12 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn start(clients: &Arc<Clients>, seed: u64) -> Self {
+    pub fn start(clients: &Arc<Clients>, seed: u64, haste: Haste) -> Self {
         let mut load = Self { clients: Arc::clone(clients), stop: Arc::default(), users: JoinSet::new() };
         for number in 0..USERS {
             let dice = Dice::of(seed, number as u64);
-            let user = User { clients: Arc::clone(clients), dice, sessions: Vec::new(), probers: JoinSet::new() };
+            let user =
+                User { clients: Arc::clone(clients), dice, haste, sessions: Vec::new(), probers: JoinSet::new() };
             load.users.spawn(user.work(Arc::clone(&load.stop)));
         }
         load
@@ -74,8 +86,8 @@ impl Load {
 }
 
 async fn last_try(clients: Arc<Clients>, held: Held) {
-    let answer = clients.ask_until_answered(held.session, Asked::Refresh(held.refresh)).await;
-    let access = if let Answer::Tokens { access, .. } = answer { access } else { held.access };
+    let answered = clients.ask_until_answered(held.session, Asked::Refresh(held.refresh)).await;
+    let access = if let Answer::Tokens { access, .. } = answered.answer { access } else { held.access };
     for node in 0..NODES {
         clients.ask(node, held.session, Asked::IsActive(access.clone())).await;
     }
@@ -84,6 +96,7 @@ async fn last_try(clients: Arc<Clients>, held: Held) {
 struct User {
     clients: Arc<Clients>,
     dice: Dice,
+    haste: Haste,
     /// The last is the one in use.
     sessions: Vec<Held>,
     probers: JoinSet<()>,
@@ -92,7 +105,7 @@ struct User {
 impl User {
     async fn work(mut self, stop: Arc<AtomicBool>) -> Vec<Held> {
         while !stop.load(Ordering::Relaxed) {
-            match self.sessions.last().filter(|held| !held.is_ended).cloned() {
+            match self.sessions.last().filter(|held| !held.is_over).cloned() {
                 None => self.log_in().await,
                 Some(held) => self.act(held).await,
             }
@@ -104,8 +117,9 @@ impl User {
 
     async fn log_in(&mut self) {
         let session = self.clients.new_session();
-        if let Answer::Tokens { access, refresh } = self.clients.ask_until_answered(session, Asked::Login).await {
-            self.sessions.push(Held { session, access, refresh, is_ended: false });
+        let answered = self.clients.ask_until_answered(session, Asked::Login).await;
+        if let Answer::Tokens { access, refresh } = answered.answer {
+            self.sessions.push(Held { session, access, refresh, is_over: false });
         }
     }
 
@@ -120,7 +134,7 @@ impl User {
             94..96 => self.revoke(held.access.clone(), held).await,
             96..99 => {
                 let refresh = held.refresh.clone();
-                self.in_use().is_ended = true;
+                self.in_use().is_over = true;
                 self.revoke(refresh, held).await;
             }
             _ => self.log_in().await,
@@ -133,8 +147,10 @@ impl User {
     }
 
     async fn refresh(&mut self, held: Held) {
-        let answer = self.clients.ask_until_answered(held.session, Asked::Refresh(held.refresh)).await;
+        let Answered { answer, given_up } =
+            self.clients.ask_until_answered(held.session, Asked::Refresh(held.refresh)).await;
         self.take(&answer);
+        self.rest_if(given_up);
     }
 
     /// Two tabs of a browser at two nodes.
@@ -148,14 +164,20 @@ impl User {
             (_, Answer::Tokens { .. }) => self.take(&other),
             _ => self.refresh(held).await,
         }
+        self.rest_if(one.is_given_up() || other.is_given_up());
     }
 
     /// The client goes away and tries again on another node.
     async fn refresh_in_passing(&mut self, held: Held) {
         let patience = self.dice.between(Duration::ZERO, PASSING);
         let asked = Asked::Refresh(held.refresh.clone());
-        self.clients.ask_in_passing(self.clients.next_node(), held.session, asked, patience).await;
+        let answer = self.clients.ask_in_passing(self.clients.next_node(), held.session, asked, patience).await;
         self.refresh(held).await;
+        self.rest_if(answer.is_given_up());
+    }
+
+    fn rest_if(&mut self, given_up: bool) {
+        self.in_use().is_over |= given_up && self.haste == Haste::Patient;
     }
 
     fn take(&mut self, answer: &Answer) {
@@ -164,14 +186,14 @@ impl User {
                 (self.in_use().access, self.in_use().refresh) = (access.clone(), refresh.clone());
             }
             // The client logs in anew; whether that had to be, the checker says.
-            Answer::Refused(_) => self.in_use().is_ended = true,
+            Answer::Refused(_) => self.in_use().is_over = true,
             _ => {}
         }
     }
 
     async fn revoke(&mut self, token: Token, held: Held) {
-        let answer = self.clients.ask_until_answered(held.session, Asked::Revoke(token)).await;
-        if matches!(answer, Answer::Revoked) {
+        let answered = self.clients.ask_until_answered(held.session, Asked::Revoke(token)).await;
+        if matches!(answered.answer, Answer::Revoked) {
             self.probers.spawn(probe(Arc::clone(&self.clients), held));
         }
     }

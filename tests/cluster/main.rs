@@ -37,7 +37,7 @@ use self::clients::Clients;
 use self::dice::Dice;
 use self::faults::{Fault, Spans, happen};
 use self::history::{History, Lag};
-use self::load::Load;
+use self::load::{Haste, Load};
 use self::pair::Programs;
 
 /// `introspection.revocation_staleness`, as it is unless set.
@@ -62,6 +62,10 @@ struct Options {
     /// How long a node is stopped, in seconds. The others count it as gone after twenty.
     #[arg(long, default_value_t = 5.0)]
     pause: f64,
+    /// Users renew again at once where they gave up waiting for an answer. A request that its session has left two
+    /// steps behind counts as a replay: such rounds may break a rule.
+    #[arg(long)]
+    hurried: bool,
 }
 
 fn main() -> ExitCode {
@@ -82,7 +86,6 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let mut round = Round { programs: Programs::named()?, seed, options, bed: None };
     let faults = Fault::value_variants().iter().filter(|it| options.only.is_empty() || options.only.contains(it));
     for fault in faults {
-        round.bed = None;
         for _ in 0..options.times {
             if !runtime.block_on(round.run(*fault))? {
                 return Ok(false);
@@ -104,8 +107,8 @@ impl Round<'_> {
     /// Whether all rules held.
     async fn run(&mut self, fault: Fault) -> anyhow::Result<bool> {
         let mut bed = match self.bed.take() {
-            Some(bed) => bed,
-            None => Bed::make(&self.programs, fault.mode(), &[], fault == Fault::Clocks).await?,
+            Some(bed) if bed.mode == fault.mode() => bed,
+            _ => Bed::make(&self.programs, fault.mode(), &[]).await?,
         };
         let clients = Arc::new(Clients::new(bed.nodes.urls())?);
         let outcome = self.drive(fault, &mut bed, &clients).await;
@@ -141,7 +144,8 @@ impl Round<'_> {
         let mut dice = Dice::of(self.seed, u64::MAX);
         let spans = Spans { pause: Duration::from_secs_f64(self.options.pause) };
         let before = Duration::from_secs_f64(self.options.seconds / 3.0);
-        let load = Load::start(clients, self.seed);
+        let haste = if self.options.hurried { Haste::Hurried } else { Haste::Patient };
+        let load = Load::start(clients, self.seed, haste);
         tokio::time::sleep(before).await;
         let lag = happen(fault, bed, clients, &mut dice, spans).await?;
         tokio::time::sleep(before * 2).await;

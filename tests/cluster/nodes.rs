@@ -34,16 +34,15 @@ pub struct Nodes {
     addresses: [SocketAddr; NODES],
     running: [Option<Child>; NODES],
     settings: Vec<(&'static str, String)>,
-    /// How far the wall clock of each is moved, where they are.
-    clocks: Option<Clocks>,
+    clocks: Clocks,
 }
 
 impl Nodes {
     /// Starts all of them at once on an empty database.
-    pub async fn start(database: String, settings: &[(&'static str, &str)], moved: bool) -> anyhow::Result<Self> {
+    pub async fn start(database: String, settings: &[(&'static str, &str)]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("latchkey-nodes.").tempdir()?;
         std::fs::write(folder.path().join("bootstrap.json"), bootstrap())?;
-        let clocks = if moved { Some(Clocks::make(folder.path()).await?) } else { None };
+        let clocks = Clocks::make(folder.path()).await?;
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let addresses = [free_address()?, free_address()?, free_address()?];
         let mut nodes = Self { folder, database, addresses, running: [None, None, None], settings, clocks };
@@ -87,9 +86,7 @@ impl Nodes {
             .env("LATCHKEY__PASSWORDS__MEMORY", "8MiB")
             .env("LATCHKEY__PASSWORDS__ITERATIONS", "1")
             .envs(self.settings.iter().map(|(name, value)| (*name, value.as_str())));
-        if let Some(clocks) = &self.clocks {
-            clocks.impose(node, &mut command);
-        }
+        self.clocks.impose(node, &mut command);
         self.running[node] = Some(command.spawn()?);
         Ok(())
     }
@@ -135,7 +132,7 @@ impl Nodes {
 
     /// Moves the wall clock of a node.
     pub fn set_clock(&self, node: usize, seconds: i64) -> anyhow::Result<()> {
-        self.clocks.as_ref().context("the clocks of these nodes cannot be moved")?.set(node, seconds)
+        self.clocks.set(node, seconds)
     }
 
     /// The ends of their logs.

@@ -1,6 +1,7 @@
 //! PostgreSQL: a primary and a streaming standby, and the two ways that lead to them.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The nodes' database.
 pub const DATABASE: &str = "latchkey";
+
+/// Both servers' own, beside the defaults.
+const SETTINGS: &[u8] = b"max_connections = 200\nwal_retrieve_retry_interval = 200ms\n";
 
 /// Where the server's programs are, and who runs them.
 #[derive(Clone)]
@@ -105,8 +109,7 @@ impl Server {
 
     async fn start(&self) -> anyhow::Result<()> {
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={} -c max_connections=200 \
-             -c shared_buffers=32MB -c wal_retrieve_retry_interval=200ms -c hot_standby=on",
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={}",
             self.address.port(),
             self.folder.display()
         );
@@ -174,6 +177,8 @@ impl Pair {
         let data = primary.data();
         let initdb = ["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
         programs.run("initdb", &primary.folder, &initdb).await?;
+        let mut file = File::options().append(true).open(primary.folder.join("data/postgresql.conf"))?;
+        file.write_all(SETTINGS)?;
         primary.start().await?;
         let mut conn = primary.connect("postgres").await?;
         conn.execute(AssertSqlSafe(format!("CREATE DATABASE {DATABASE}"))).await?;
@@ -259,5 +264,6 @@ impl Pair {
 pub fn last_lines(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
+    let last = lines[lines.len().saturating_sub(15)..].iter();
+    last.map(|line| line.chars().take(300).collect::<String>()).collect::<Vec<_>>().join("\n")
 }
