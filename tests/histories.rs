@@ -86,7 +86,7 @@ fn holds(history: &History) -> Verdict {
 #[track_caller]
 fn is_refused(history: &History, why: &str) {
     let verdict = check(history);
-    let found = verdict.violations.first().expect("a violation");
+    let [found] = &*verdict.violations else { unreachable!("one violation is there to be found: {verdict:#?}") };
     assert!(found.what.starts_with(why), "{}", found.what);
     assert_eq!(found.story.len(), history.operations.len(), "the whole story is told");
 }
@@ -96,6 +96,7 @@ fn a_good_history_holds_and_is_counted() {
     let verdict = holds(&history(good()));
     assert_eq!((verdict.logins, verdict.refreshes, verdict.introspections), (1, 2, 1));
     assert_eq!((verdict.kept, verdict.given_again, verdict.past_bound), (1, 0, 0));
+    assert_eq!(verdict.longest_silence, Duration::from_secs(8), "from one refresh to the next");
     let verdict = holds(&history(ended([is_active(3000, true), is_active(4020, false)])));
     assert_eq!((verdict.revocations, verdict.kept, verdict.past_bound), (1, 0, 1));
 }

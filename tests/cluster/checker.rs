@@ -33,6 +33,8 @@ pub struct Verdict {
     /// 503.
     pub unavailable: usize,
     pub unanswered: usize,
+    /// How long no refresh was answered with tokens, anywhere.
+    pub longest_silence: Duration,
     /// Successors that were given again, to a retry or to another of several tabs, and were the same.
     pub given_again: usize,
     /// Answers about revoked tokens past the bound.
@@ -46,7 +48,7 @@ pub struct Verdict {
 }
 
 pub fn check(history: &History) -> Verdict {
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict { longest_silence: longest_silence(history), ..Verdict::default() };
     let mut sessions: BTreeMap<usize, Vec<&Operation>> = BTreeMap::new();
     for operation in &history.operations {
         verdict.count(operation);
@@ -57,6 +59,15 @@ pub fn check(history: &History) -> Verdict {
         session.judge(&mut verdict);
     }
     verdict
+}
+
+fn longest_silence(history: &History) -> Duration {
+    let refreshes = history.operations.iter();
+    let refreshes =
+        refreshes.filter(|it| matches!((&it.asked, &it.answer), (Asked::Refresh(_), Answer::Tokens { .. })));
+    let mut answered: Vec<u64> = refreshes.map(|it| it.ended.0).collect();
+    answered.sort_unstable();
+    Duration::from_micros(answered.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0))
 }
 
 impl Verdict {

@@ -12,7 +12,7 @@ use super::history::{Lag, Moment};
 use super::nodes::NODES;
 use super::pair::Mode;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A node is killed and started again.
     Kill,
@@ -33,6 +33,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Those that leave the pair as it was come first.
+    pub const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::Pause,
+        Self::Unheard,
+        Self::Restart,
+        Self::Clocks,
+        Self::Rolling,
+        Self::FailoverSync,
+        Self::FailoverAsync,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
@@ -147,22 +159,30 @@ async fn fail_over(bed: &mut Bed, clients: &Clients, dice: &mut Dice) -> anyhow:
     Ok(Lag { since, until })
 }
 
+/// The connections on which nodes listen: the server's process and the port that it sees.
+pub async fn listening(bed: &Bed) -> anyhow::Result<Vec<(i32, u16)>> {
+    const LISTENING: &str = "SELECT pid, client_port FROM pg_stat_activity WHERE query LIKE 'LISTEN%' ORDER BY pid";
+    let listening: Vec<(i32, i32)> = sqlx::query_as(LISTENING).fetch_all(&mut bed.pair.connect().await?).await?;
+    ensure!(!listening.is_empty(), "no node listens");
+    listening.into_iter().map(|(pid, port)| Ok((pid, u16::try_from(port)?))).collect()
+}
+
 /// Cuts each connection that listens; or one falls silent, and its node does not notice.
 async fn unheard(bed: &Bed, dice: &mut Dice) -> anyhow::Result<()> {
-    const LISTENING: &str = "SELECT pid, client_port FROM pg_stat_activity WHERE query LIKE 'LISTEN%' ORDER BY pid";
     let mut conn = bed.pair.connect().await?;
     for _ in 0..3 {
-        let listening: Vec<(i32, i32)> = sqlx::query_as(LISTENING).fetch_all(&mut conn).await?;
-        ensure!(!listening.is_empty(), "no node listens");
+        let listening = listening(bed).await?;
         if dice.below(2) == 0 {
             for (pid, _) in listening {
                 sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut conn).await?;
             }
         } else {
             let (_, port) = listening[dice.below(listening.len())];
-            ensure!(bed.pair.door.freeze_one(u16::try_from(port)?), "no connection from port {port}");
+            // One that is frozen already has nothing more to lose.
+            bed.pair.door.freeze_one(port);
         }
         rest(dice, 1200, 1800).await;
     }
+    bed.pair.door.cut_frozen();
     Ok(())
 }

@@ -57,7 +57,14 @@ impl Forwarder {
         }
     }
 
-    /// The same of the one connection that the target sees come from this port; whether there is one.
+    /// Ends what is frozen, so that those at this end notice.
+    pub fn cut_frozen(&self) {
+        for (_, line) in self.lines.open().extract_if(|_, line| *line.frozen.borrow()) {
+            line.task.abort();
+        }
+    }
+
+    /// Moves nothing any more on the one connection that the target sees come from this port; whether it did.
     pub fn freeze_one(&self, port: u16) -> bool {
         self.lines.open().get(&port).is_some_and(|line| !line.frozen.send_replace(true))
     }

@@ -125,10 +125,10 @@ impl User {
 
     async fn act(&mut self, held: Held) {
         match self.dice.below(100) {
-            0..40 => self.refresh(held).await,
-            40..48 => self.refresh_twice(held).await,
-            48..56 => self.refresh_in_passing(held).await,
-            56..94 => {
+            0..42 => self.refresh(held).await,
+            42..50 => self.refresh_twice(held).await,
+            50..54 => self.refresh_in_passing(held).await,
+            54..94 => {
                 self.clients.ask(self.clients.next_node(), held.session, Asked::IsActive(held.access)).await;
             }
             94..96 => self.revoke(held.access.clone(), held).await,

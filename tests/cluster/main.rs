@@ -23,12 +23,16 @@ mod load;
 mod nodes;
 mod pair;
 mod process;
+mod rotation;
+mod staleness;
+mod verifiers;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum as _};
+use clap::Parser;
 use latchkey::domain::sources::{SystemEntropy, random};
 
 use self::bed::Bed;
@@ -38,7 +42,8 @@ use self::dice::Dice;
 use self::faults::{Fault, Spans, happen};
 use self::history::{History, Lag};
 use self::load::{Haste, Load};
-use self::pair::Programs;
+use self::pair::{Mode, Programs};
+use self::rotation::Extent;
 
 /// `introspection.revocation_staleness`, as it is unless set.
 const BOUND: Duration = Duration::from_secs(2);
@@ -50,22 +55,63 @@ struct Options {
     /// How often each fault happens.
     #[arg(long, default_value_t = 1)]
     times: u64,
-    /// What alone happens.
-    #[arg(long, value_delimiter = ',')]
-    only: Vec<Fault>,
+    /// What alone happens: kill, pause, unheard, restart, clocks, rolling, failover-sync, failover-async, staleness,
+    /// rotation.
+    #[arg(long, value_delimiter = ',', value_parser = Part::named)]
+    only: Vec<Part>,
     /// What chance begins with: the first round has this seed, and each further one the next.
     #[arg(long)]
     seed: Option<u64>,
     /// How long the load goes on beside a fault: a third of it before.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// How long a node is stopped, in seconds. The others count it as gone after twenty.
-    #[arg(long, default_value_t = 5.0)]
-    pause: f64,
+    /// How long a node is stopped, in seconds: by default five where each fault happens once, else longer than the
+    /// twenty after which the others count it as gone.
+    #[arg(long)]
+    pause: Option<f64>,
     /// Users renew again at once where they gave up waiting for an answer. A request that its session has left two
     /// steps behind counts as a replay: such rounds may break a rule.
     #[arg(long)]
     hurried: bool,
+    /// Where the verifiers of `tests/verifiers` are installed: they take part in the rotation of keys.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.check/verifiers"))]
+    tools: PathBuf,
+}
+
+impl Options {
+    fn is_full(&self) -> bool {
+        self.times > 1
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_secs_f64(self.pause.unwrap_or(if self.is_full() { 22.0 } else { 5.0 }))
+    }
+}
+
+/// A part of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Under(Fault),
+    Staleness,
+    Rotation,
+}
+
+impl Part {
+    fn all() -> impl Iterator<Item = Self> {
+        Fault::ALL.into_iter().map(Self::Under).chain([Self::Staleness, Self::Rotation])
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Under(fault) => fault.name(),
+            Self::Staleness => "staleness",
+            Self::Rotation => "rotation",
+        }
+    }
+
+    fn named(name: &str) -> Result<Self, String> {
+        Self::all().find(|part| part.name() == name).ok_or_else(|| "there is no such part".to_owned())
+    }
 }
 
 fn main() -> ExitCode {
@@ -84,13 +130,14 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let seed = options.seed.unwrap_or_else(|| u64::from(u32::from_be_bytes(random(&SystemEntropy))));
     let mut round = Round { programs: Programs::named()?, seed, options, bed: None };
-    let faults = Fault::value_variants().iter().filter(|it| options.only.is_empty() || options.only.contains(it));
-    for fault in faults {
-        for _ in 0..options.times {
-            if !runtime.block_on(round.run(*fault))? {
-                return Ok(false);
-            }
-            round.seed += 1;
+    for part in Part::all().filter(|part| options.only.is_empty() || options.only.contains(part)) {
+        let held = match part {
+            Part::Under(fault) => runtime.block_on(round.repeat(fault))?,
+            Part::Staleness => runtime.block_on(round.measure_staleness())?,
+            Part::Rotation => runtime.block_on(round.rotate_keys())?,
+        };
+        if !held {
+            return Ok(false);
         }
     }
     Ok(true)
@@ -104,12 +151,41 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// Whether all rules held each time.
+    async fn repeat(&mut self, fault: Fault) -> anyhow::Result<bool> {
+        for _ in 0..self.options.times {
+            if !self.run(fault).await? {
+                return Ok(false);
+            }
+            self.seed += 1;
+        }
+        Ok(true)
+    }
+
+    async fn measure_staleness(&mut self) -> anyhow::Result<bool> {
+        let samples = if self.options.is_full() { 300 } else { 60 };
+        let bed = self.take_bed(Mode::Synchronous).await?;
+        staleness::measure(&bed, samples, BOUND).await
+    }
+
+    async fn rotate_keys(&mut self) -> anyhow::Result<bool> {
+        let full = self.options.is_full();
+        let extent = Extent { rotations: if full { 20 } else { 4 }, pause: full.then(|| self.options.pause()) };
+        self.bed = None;
+        let bed = Bed::make(&self.programs, Mode::Synchronous, &rotation::SETTINGS).await?;
+        rotation::rotate(&bed, extent, &self.options.tools).await
+    }
+
+    async fn take_bed(&mut self, mode: Mode) -> anyhow::Result<Bed> {
+        match self.bed.take() {
+            Some(bed) if bed.mode == mode => Ok(bed),
+            _ => Bed::make(&self.programs, mode, &[]).await,
+        }
+    }
+
     /// Whether all rules held.
     async fn run(&mut self, fault: Fault) -> anyhow::Result<bool> {
-        let mut bed = match self.bed.take() {
-            Some(bed) if bed.mode == fault.mode() => bed,
-            _ => Bed::make(&self.programs, fault.mode(), &[]).await?,
-        };
+        let mut bed = self.take_bed(fault.mode()).await?;
         let clients = Arc::new(Clients::new(bed.nodes.urls())?);
         let outcome = self.drive(fault, &mut bed, &clients).await;
         let (last_tries, lag) = match outcome {
@@ -142,7 +218,7 @@ impl Round<'_> {
         clients: &Arc<Clients>,
     ) -> anyhow::Result<(history::Moment, Option<Lag>)> {
         let mut dice = Dice::of(self.seed, u64::MAX);
-        let spans = Spans { pause: Duration::from_secs_f64(self.options.pause) };
+        let spans = Spans { pause: self.options.pause() };
         let before = Duration::from_secs_f64(self.options.seconds / 3.0);
         let haste = if self.options.hurried { Haste::Hurried } else { Haste::Patient };
         let load = Load::start(clients, self.seed, haste);
@@ -154,11 +230,12 @@ impl Round<'_> {
 
     fn tell(&self, fault: Fault, verdict: &Verdict, lag: Option<Lag>) {
         let Verdict { logins, refreshes, introspections, revocations, unavailable, unanswered, .. } = verdict;
-        let Verdict { kept, given_again, past_bound, lost_logins, lost_revocations, violations, .. } = verdict;
+        let Verdict { kept, given_again, past_bound, longest_silence, .. } = verdict;
+        let Verdict { lost_logins, lost_revocations, violations, .. } = verdict;
         println!(
             "{:<14} seed {}: {logins} logins, {refreshes} refreshes, {introspections} introspections, {revocations} \
-             revocations; {unanswered} unanswered, {unavailable} put off; {given_again} successors given again, \
-             {past_bound} answers past the bound, {kept} sessions kept",
+             revocations; {unanswered} unanswered, {unavailable} put off, no refresh for {longest_silence:.1?}; \
+             {given_again} successors given again, {past_bound} answers past the bound, {kept} sessions kept",
             fault.name(),
             self.seed
         );

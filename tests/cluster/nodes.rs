@@ -20,6 +20,8 @@ pub const PASSWORD: &str = "the password of a cluster alone";
 pub const WEB: (&str, &str) = ("web", "the-secret-of-the-web-application-alone");
 /// Asks whether tokens are active.
 pub const API: (&str, &str) = ("api", "the-secret-of-the-resource-server-alone");
+/// The same, with tokens of the other algorithm.
+pub const API_RS256: (&str, &str) = ("api-rs256", "the-secret-of-the-other-resource-server");
 pub const ADMIN: (&str, &str) = ("latchkey-admin", "the-secret-of-the-administrator-alone");
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -156,11 +158,17 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 fn bootstrap() -> String {
-    let client = |(id, secret): (&str, &str), grants: &[&str]| {
+    let client = |(id, secret): (&str, &str), alg: &str, grants: &[&str]| {
         json!({ "client_id": id, "client_name": id, "client_secret": secret, "scope": "read", "audience": ["api"],
-                "token_endpoint_auth_method": "client_secret_basic", "grant_types": grants })
+                "token_endpoint_auth_method": "client_secret_basic", "grant_types": grants,
+                "access_token_signed_response_alg": alg })
     };
-    let clients = [client(WEB, &["password", "refresh_token"]), client(API, &["client_credentials"])];
+    let own = ["client_credentials"];
+    let clients = [
+        client(WEB, "ES256", &["password", "refresh_token"]),
+        client(API, "ES256", &own),
+        client(API_RS256, "RS256", &own),
+    ];
     let users = (0..USERS).map(|user| json!({ "username": username(user), "password": PASSWORD }));
     json!({ "clients": clients, "users": users.collect::<Vec<_>>() }).to_string()
 }
