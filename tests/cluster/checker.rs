@@ -33,6 +33,8 @@ pub struct Verdict {
     /// 503.
     pub unavailable: usize,
     pub unanswered: usize,
+    /// Of these: the connection was closed after the request had been sent, and before the answer began.
+    pub closed: usize,
     /// How long no refresh was answered with tokens, anywhere.
     pub longest_silence: Duration,
     /// Successors that were given again, to a retry or to another of several tabs, and were the same.
@@ -72,6 +74,7 @@ fn longest_silence(history: &History) -> Duration {
 
 impl Verdict {
     fn count(&mut self, operation: &Operation) {
+        self.closed += usize::from(matches!(operation.answer, Answer::Lost(Loss::Closed)));
         match (&operation.asked, &operation.answer) {
             (_, Answer::Unavailable) => self.unavailable += 1,
             (_, Answer::Lost(_)) => self.unanswered += 1,

@@ -68,6 +68,9 @@ impl Fault {
     }
 }
 
+/// Enough for others to commit more than a second's worth, once they have found the new primary.
+const SLEEP: Duration = Duration::from_secs(8);
+
 /// How long a node is stopped: in full for longer than it takes until the others count it as gone.
 #[derive(Clone, Copy, Debug)]
 pub struct Spans {
@@ -108,11 +111,23 @@ pub async fn happen(
                 rest(dice, 200, 1000).await;
             }
             fail_over(bed, clients, dice).await?;
+            bed.nodes.until_ready().await?;
         }
         Fault::FailoverAsync => {
             part(bed);
             rest(dice, 200, 1000).await;
-            return fail_over(bed, clients, dice).await.map(Some);
+            // Half of the times a node sleeps until the new primary has passed the point where the old one died.
+            let sleeps = dice.below(2) == 0;
+            if sleeps {
+                bed.nodes.signal(node, Signal::STOP);
+            }
+            let lag = fail_over(bed, clients, dice).await?;
+            if sleeps {
+                tokio::time::sleep(SLEEP).await;
+                bed.nodes.signal(node, Signal::CONT);
+            }
+            bed.nodes.until_ready().await?;
+            return Ok(Some(lag));
         }
         Fault::Clocks => {
             let other = (node + 1) % NODES;
@@ -155,7 +170,6 @@ async fn fail_over(bed: &mut Bed, clients: &Clients, dice: &mut Dice) -> anyhow:
     rest(dice, 0, 1000).await;
     let age = bed.pair.promote().await?;
     let since = Moment(clients.now().0.saturating_sub(age.as_micros() as u64));
-    bed.nodes.until_ready().await?;
     Ok(Lag { since, until })
 }
 

@@ -201,7 +201,7 @@ impl Round<'_> {
         };
         let verdict = check(&history);
         self.tell(fault, &verdict, lag);
-        if !verdict.violations.is_empty() {
+        if !verdict.violations.is_empty() || (lag.is_some() && !is_loss_audited(&bed).await?) {
             println!("{}", bed.logs());
             return Ok(false);
         }
@@ -230,11 +230,11 @@ impl Round<'_> {
 
     fn tell(&self, fault: Fault, verdict: &Verdict, lag: Option<Lag>) {
         let Verdict { logins, refreshes, introspections, revocations, unavailable, unanswered, .. } = verdict;
-        let Verdict { kept, given_again, past_bound, longest_silence, .. } = verdict;
+        let Verdict { kept, given_again, past_bound, longest_silence, closed, .. } = verdict;
         let Verdict { lost_logins, lost_revocations, violations, .. } = verdict;
         println!(
             "{:<14} seed {}: {logins} logins, {refreshes} refreshes, {introspections} introspections, {revocations} \
-             revocations; {unanswered} unanswered, {unavailable} put off, no refresh for {longest_silence:.1?}; \
+             revocations; {unanswered} unanswered ({closed} closed), {unavailable} put off, no refresh for {longest_silence:.1?}; \
              {given_again} successors given again, {past_bound} answers past the bound, {kept} sessions kept",
             fault.name(),
             self.seed
@@ -247,4 +247,15 @@ impl Round<'_> {
             println!("VIOLATION: {}\n  {}", violation.what, violation.story.join("\n  "));
         }
     }
+}
+
+/// Whether the nodes have told operators that the database lost its tail, where a session showed it.
+async fn is_loss_audited(bed: &Bed) -> anyhow::Result<bool> {
+    let (healed, told) = (bed.pair.audited("refresh_healed").await?, bed.pair.audited("tail_lost").await?);
+    println!("  {healed} sessions healed, audited as tail_lost {told} times");
+    let held = healed == 0 || told > 0;
+    if !held {
+        println!("VIOLATION: sessions healed, and no tail_lost was audited");
+    }
+    Ok(held)
 }

@@ -231,6 +231,12 @@ impl Pair {
         self.primary.connect(DATABASE).await
     }
 
+    /// How many audit events of a type there are.
+    pub async fn audited(&self, what: &str) -> anyhow::Result<i64> {
+        const COUNT: &str = "SELECT count(*) FROM audit WHERE type = $1";
+        Ok(sqlx::query_scalar(COUNT).bind(what).fetch_one(&mut self.connect().await?).await?)
+    }
+
     /// Stops the primary in a way of `pg_ctl`, and starts it again.
     pub async fn restart(&self, how: &str) -> anyhow::Result<()> {
         self.primary.pg_ctl(&["-m", how, "restart"]).await
