@@ -73,7 +73,14 @@ fn ended(operations: impl IntoIterator<Item = Operation>) -> Vec<Operation> {
 }
 
 fn history(operations: Vec<Operation>) -> History {
-    History { operations, bound: BOUND, last_tries: Moment(LAST * 1000), lag: None, gentle: false }
+    History {
+        operations,
+        bound: BOUND,
+        stopped: Moment(LAST * 1000 - 500),
+        last_tries: Moment(LAST * 1000),
+        lag: None,
+        gentle: false,
+    }
 }
 
 #[track_caller]
@@ -96,7 +103,9 @@ fn a_good_history_holds_and_is_counted() {
     let verdict = holds(&history(good()));
     assert_eq!((verdict.logins, verdict.refreshes, verdict.introspections), (1, 2, 1));
     assert_eq!((verdict.kept, verdict.given_again, verdict.past_bound), (1, 0, 0));
-    assert_eq!(verdict.longest_silence, Duration::from_secs(8), "from one refresh to the next");
+    assert_eq!(verdict.longest_silence, Duration::ZERO, "after the end of the load everybody is silent");
+    let verdict = holds(&history(with([renewal(3000, 0)])));
+    assert_eq!(verdict.longest_silence, Duration::from_secs(2), "from one refresh to the next");
     let verdict = holds(&history(ended([is_active(3000, true), is_active(4020, false)])));
     assert_eq!((verdict.revocations, verdict.kept, verdict.past_bound), (1, 0, 1));
 }

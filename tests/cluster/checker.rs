@@ -35,7 +35,7 @@ pub struct Verdict {
     pub unanswered: usize,
     /// Of these: the connection was closed after the request had been sent, and before the answer began.
     pub closed: usize,
-    /// How long no refresh was answered with tokens, anywhere.
+    /// How long no refresh was answered with tokens, anywhere, while there was load.
     pub longest_silence: Duration,
     /// Successors that were given again, to a retry or to another of several tabs, and were the same.
     pub given_again: usize,
@@ -64,9 +64,8 @@ pub fn check(history: &History) -> Verdict {
 }
 
 fn longest_silence(history: &History) -> Duration {
-    let refreshes = history.operations.iter();
-    let refreshes =
-        refreshes.filter(|it| matches!((&it.asked, &it.answer), (Asked::Refresh(_), Answer::Tokens { .. })));
+    let answered = history.operations.iter().filter(|it| it.ended <= history.stopped);
+    let refreshes = answered.filter(|it| matches!((&it.asked, &it.answer), (Asked::Refresh(_), Answer::Tokens { .. })));
     let mut answered: Vec<u64> = refreshes.map(|it| it.ended.0).collect();
     answered.sort_unstable();
     Duration::from_micros(answered.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0))

@@ -1,6 +1,6 @@
 //! What fails, and how.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use rustix::process::Signal;
@@ -71,19 +71,15 @@ impl Fault {
 /// Enough for others to commit more than a second's worth, once they have found the new primary.
 const SLEEP: Duration = Duration::from_secs(8);
 
-/// How long a node is stopped: in full for longer than it takes until the others count it as gone.
-#[derive(Clone, Copy, Debug)]
-pub struct Spans {
-    pub pause: Duration,
-}
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Lets it happen; all is well again afterwards. Answers what may be lost by it.
+/// Lets it happen; all is well again afterwards. A node that is stopped is for `pause`. Answers what may be lost.
 pub async fn happen(
     fault: Fault,
     bed: &mut Bed,
     clients: &Clients,
     dice: &mut Dice,
-    spans: Spans,
+    pause: Duration,
 ) -> anyhow::Result<Option<Lag>> {
     let node = dice.below(NODES);
     match fault {
@@ -95,7 +91,7 @@ pub async fn happen(
         }
         Fault::Pause => {
             bed.nodes.signal(node, Signal::STOP);
-            tokio::time::sleep(spans.pause).await;
+            tokio::time::sleep(pause).await;
             bed.nodes.signal(node, Signal::CONT);
             bed.nodes.until_ready().await?;
         }
@@ -173,12 +169,18 @@ async fn fail_over(bed: &mut Bed, clients: &Clients, dice: &mut Dice) -> anyhow:
     Ok(Lag { since, until })
 }
 
-/// The connections on which nodes listen: the server's process and the port that it sees.
+/// The connections on which nodes listen: the server's process and the port that it sees. Waits until there is one.
 pub async fn listening(bed: &Bed) -> anyhow::Result<Vec<(i32, u16)>> {
     const LISTENING: &str = "SELECT pid, client_port FROM pg_stat_activity WHERE query LIKE 'LISTEN%' ORDER BY pid";
-    let listening: Vec<(i32, i32)> = sqlx::query_as(LISTENING).fetch_all(&mut bed.pair.connect().await?).await?;
-    ensure!(!listening.is_empty(), "no node listens");
-    listening.into_iter().map(|(pid, port)| Ok((pid, u16::try_from(port)?))).collect()
+    let began = Instant::now();
+    loop {
+        let listening: Vec<(i32, i32)> = sqlx::query_as(LISTENING).fetch_all(&mut bed.pair.connect().await?).await?;
+        if !listening.is_empty() {
+            return listening.into_iter().map(|(pid, port)| Ok((pid, u16::try_from(port)?))).collect();
+        }
+        ensure!(began.elapsed() < PATIENCE, "no node listens");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Cuts each connection that listens; or one falls silent, and its node does not notice.

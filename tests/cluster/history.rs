@@ -162,6 +162,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// `introspection.revocation_staleness`.
     pub bound: Duration,
+    /// When the users stopped.
+    pub stopped: Moment,
     /// From then on each session's latest token was tried once more, with every node well.
     pub last_tries: Moment,
     pub lag: Option<Lag>,

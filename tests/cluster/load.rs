@@ -61,15 +61,16 @@ impl Load {
         load
     }
 
-    /// Ends the load and tries every session once more, with all nodes well; answers since when.
-    pub async fn finish(self) -> anyhow::Result<Moment> {
+    /// Ends the load and tries every session once more, with all nodes well; answers when either began.
+    pub async fn finish(self) -> anyhow::Result<[Moment; 2]> {
         let Self { clients, stop, mut users } = self;
+        let stopped = clients.now();
         stop.store(true, Ordering::Relaxed);
         let mut sessions = Vec::new();
         while let Some(held) = users.join_next().await {
             sessions.extend(held?);
         }
-        let since = clients.now();
+        let last_tries = clients.now();
         let mut tries = JoinSet::new();
         for (number, held) in sessions.into_iter().enumerate() {
             // A few at a time.
@@ -81,7 +82,7 @@ impl Load {
         while let Some(tried) = tries.join_next().await {
             tried?;
         }
-        Ok(since)
+        Ok([stopped, last_tries])
     }
 }
 

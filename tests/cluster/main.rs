@@ -32,15 +32,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use clap::Parser;
 use latchkey::domain::sources::{SystemEntropy, random};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::bed::Bed;
 use self::checker::{Verdict, check};
 use self::clients::Clients;
 use self::dice::Dice;
-use self::faults::{Fault, Spans, happen};
-use self::history::{History, Lag};
+use self::faults::{Fault, happen};
+use self::history::{History, Lag, Moment};
 use self::load::{Haste, Load};
 use self::pair::{Mode, Programs};
 use self::rotation::Extent;
@@ -131,16 +133,27 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     let seed = options.seed.unwrap_or_else(|| u64::from(u32::from_be_bytes(random(&SystemEntropy))));
     let mut round = Round { programs: Programs::named()?, seed, options, bed: None };
     for part in Part::all().filter(|part| options.only.is_empty() || options.only.contains(part)) {
-        let held = match part {
-            Part::Under(fault) => runtime.block_on(round.repeat(fault))?,
-            Part::Staleness => runtime.block_on(round.measure_staleness())?,
-            Part::Rotation => runtime.block_on(round.rotate_keys())?,
-        };
-        if !held {
+        let held = runtime.block_on(async {
+            tokio::select! {
+                held = round.carry_out(part) => held,
+                // What was started ends with the round, which is dropped.
+                told = told_to_stop() => told.and_then(|()| bail!("told to stop")),
+            }
+        });
+        if !held? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 struct Round<'a> {
@@ -151,6 +164,14 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    async fn carry_out(&mut self, part: Part) -> anyhow::Result<bool> {
+        match part {
+            Part::Under(fault) => self.repeat(fault).await,
+            Part::Staleness => self.measure_staleness().await,
+            Part::Rotation => self.rotate_keys().await,
+        }
+    }
+
     /// Whether all rules held each time.
     async fn repeat(&mut self, fault: Fault) -> anyhow::Result<bool> {
         for _ in 0..self.options.times {
@@ -187,18 +208,12 @@ impl Round<'_> {
     async fn run(&mut self, fault: Fault) -> anyhow::Result<bool> {
         let mut bed = self.take_bed(fault.mode()).await?;
         let clients = Arc::new(Clients::new(bed.nodes.urls())?);
-        let outcome = self.drive(fault, &mut bed, &clients).await;
-        let (last_tries, lag) = match outcome {
-            Ok(done) => done,
-            Err(error) => return Err(error.context(format!("{} seed {}\n{}", fault.name(), self.seed, bed.logs()))),
-        };
-        let history = History {
-            operations: clients.operations(),
-            bound: BOUND,
-            last_tries,
-            lag,
-            gentle: fault == Fault::Rolling,
-        };
+        let driven = self.drive(fault, &mut bed, &clients).await;
+        let (lag, [stopped, last_tries]) =
+            driven.with_context(|| format!("{} seed {}\n{}", fault.name(), self.seed, bed.logs()))?;
+        let gentle = fault == Fault::Rolling;
+        let operations = clients.operations();
+        let history = History { operations, bound: BOUND, stopped, last_tries, lag, gentle };
         let verdict = check(&history);
         self.tell(fault, &verdict, lag);
         if !verdict.violations.is_empty() || (lag.is_some() && !is_loss_audited(&bed).await?) {
@@ -216,16 +231,15 @@ impl Round<'_> {
         fault: Fault,
         bed: &mut Bed,
         clients: &Arc<Clients>,
-    ) -> anyhow::Result<(history::Moment, Option<Lag>)> {
+    ) -> anyhow::Result<(Option<Lag>, [Moment; 2])> {
         let mut dice = Dice::of(self.seed, u64::MAX);
-        let spans = Spans { pause: self.options.pause() };
         let before = Duration::from_secs_f64(self.options.seconds / 3.0);
         let haste = if self.options.hurried { Haste::Hurried } else { Haste::Patient };
         let load = Load::start(clients, self.seed, haste);
         tokio::time::sleep(before).await;
-        let lag = happen(fault, bed, clients, &mut dice, spans).await?;
+        let lag = happen(fault, bed, clients, &mut dice, self.options.pause()).await?;
         tokio::time::sleep(before * 2).await;
-        Ok((load.finish().await?, lag))
+        Ok((lag, load.finish().await?))
     }
 
     fn tell(&self, fault: Fault, verdict: &Verdict, lag: Option<Lag>) {
@@ -234,8 +248,9 @@ impl Round<'_> {
         let Verdict { lost_logins, lost_revocations, violations, .. } = verdict;
         println!(
             "{:<14} seed {}: {logins} logins, {refreshes} refreshes, {introspections} introspections, {revocations} \
-             revocations; {unanswered} unanswered ({closed} closed), {unavailable} put off, no refresh for {longest_silence:.1?}; \
-             {given_again} successors given again, {past_bound} answers past the bound, {kept} sessions kept",
+             revocations; {unanswered} unanswered ({closed} closed), {unavailable} put off, no refresh for \
+             {longest_silence:.1?}; {given_again} successors given again, {past_bound} answers past the bound, {kept} \
+             sessions kept",
             fault.name(),
             self.seed
         );

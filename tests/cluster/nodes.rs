@@ -96,9 +96,10 @@ impl Nodes {
     /// Waits until each of them can issue tokens.
     pub async fn until_ready(&mut self) -> anyhow::Result<()> {
         let began = Instant::now();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
         for node in 0..NODES {
             let url = format!("http://{}/health/ready", self.addresses[node]);
-            while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+            while !http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
                 let child = self.running[node].as_mut().context("a node is not running")?;
                 if let Some(status) = child.try_wait()? {
                     bail!("node {node} ended with {status}; its log:\n{}", last_lines(&self.log(node)));
