@@ -10,8 +10,6 @@ use std::thread::JoinHandle;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::nodes::NODES;
-
 /// Forty seconds are two here: what every cache and cooldown is divided by.
 const SCALE: &str = "20";
 
@@ -37,11 +35,11 @@ struct Verifier {
 pub struct Verifiers(Vec<Verifier>);
 
 impl Verifiers {
-    /// Starts those that are installed.
-    pub fn start(tools: &Path, nodes: &[String; NODES], issuer: &str) -> anyhow::Result<Self> {
+    /// Starts those that are installed, each with the key set of the next of the nodes.
+    pub fn start(tools: &Path, nodes: &[String], issuer: &str) -> anyhow::Result<Self> {
         let mut verifiers = Vec::new();
         for (name, command) in commands(tools) {
-            let node = verifiers.len() % NODES;
+            let node = verifiers.len() % nodes.len();
             verifiers.push(Verifier::start(name, command, &nodes[node], issuer).with_context(|| name)?);
         }
         Ok(Self(verifiers))
