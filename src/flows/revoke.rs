@@ -12,7 +12,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::meter::Count;
 use crate::domain::origin::Origin;
 use crate::domain::secret::SecretText;
-use crate::domain::session::{EndReason, Session};
+use crate::domain::session::{ChainKeys, EndReason, Session};
 use crate::introspection::Introspector;
 use crate::storage::{EndOutcome, EndSession};
 use crate::tokens::refresh;
@@ -84,6 +84,10 @@ async fn revoke_refresh_token(ctx: &Context, caller: &ClientId, actor: Actor, te
         return Ok(());
     };
     let Some(session) = ctx.store.session(presented.session).await? else {
+        // It was swept, or the database has lost it with its tail: its access tokens have gone out all the same.
+        if !ChainKeys::is_compromised(&*ctx.replica.keys(), presented.key_version) {
+            ctx.store.revoke_lost_session(presented.session, ctx.horizon()).await?;
+        }
         return Ok(());
     };
     if session.client_id != *caller {

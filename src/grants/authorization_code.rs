@@ -12,7 +12,7 @@ use super::begin::Beginning;
 use super::id_token::IdTokenWish;
 use super::issue::{Permit, Ready, Standing};
 use super::still_allowed::still_allowed;
-use super::{Asked, missing};
+use super::{Asked, missing, waking};
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
 use crate::domain::code::{self, CodeRefusal};
 use crate::domain::error::{Code, OAuthError};
@@ -65,6 +65,9 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         address: Some(request.origin.address().to_string()),
         horizon: ctx.horizon(),
     };
+    if ctx.replica.pulse().is_waking() {
+        return Err(waking());
+    }
     match ctx.store.redeem_code(redemption).await? {
         RedeemCodeOutcome::Opened => {}
         RedeemCodeOutcome::Replayed { .. } => {

@@ -195,6 +195,13 @@ fn client_disabled() -> OAuthError {
     OAuthError::new(Code::UnauthorizedClient, "the client is disabled; ask an administrator")
 }
 
+/// What is used up by asking is not carried out by a node that has just been suspended.
+fn waking() -> OAuthError {
+    OAuthError::unavailable(
+        "this node was suspended, and what you ask may have been answered by another one; try again",
+    )
+}
+
 fn missing(parameter: &str) -> OAuthError {
     OAuthError::new(Code::InvalidRequest, format!("{parameter} is missing"))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::id_token::{self, IdTokenWish};
 use super::issue::{Permit, Ready, Standing};
 use super::still_allowed::still_allowed;
-use super::{Asked, TokenRequest, missing};
+use super::{Asked, TokenRequest, missing, waking};
 use crate::context::Context;
 use crate::credentials::Credentials;
 use crate::domain::audit::{Actor, AuditType};
@@ -40,6 +40,9 @@ pub(super) async fn authorise(asked: &Asked<'_>) -> Result<Permit, OAuthError> {
         ready = ready.with_id_token(ctx, client).await?;
     }
     let policy = ctx.policy.of(client);
+    if ctx.replica.pulse().is_waking() {
+        return Err(waking());
+    }
     let refreshed = ctx
         .store
         .refresh(Refresh {

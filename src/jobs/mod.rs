@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::app::App;
 use crate::flows::backchannel;
+use crate::replica::PULSE_PACE;
 use crate::storage::{Lease, Swept};
 
 /// How often keys are looked at. A plan that is due waits no longer than this.
@@ -40,6 +41,7 @@ pub fn start(app: &Arc<App>) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     let pace = app.settings.introspection.revocation_staleness / 2;
     jobs.spawn(keep_following(Arc::clone(app), pace));
+    jobs.spawn(repeat(Arc::clone(app), PULSE_PACE, "pulse", beat));
     jobs.spawn(repeat(Arc::clone(app), KEY_PACE, "keys", move_keys));
     jobs.spawn(repeat(Arc::clone(app), REPORT_PACE, "report", report));
     jobs.spawn(repeat(Arc::clone(app), LOGOUT_PACE, "logouts", deliver_logouts));
@@ -83,6 +85,11 @@ async fn keep_following(app: Arc<App>, pace: Duration) {
 /// caller hangs up, or its COMMIT goes unanswered, before memory was read again.
 async fn follow(app: Arc<App>) -> anyhow::Result<()> {
     Ok(app.context.replica.catch_up().await?)
+}
+
+async fn beat(app: Arc<App>) -> anyhow::Result<()> {
+    app.context.replica.pulse().beat();
+    Ok(())
 }
 
 /// Carries out what the key plan says is due, where no other node does.

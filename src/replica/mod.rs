@@ -6,6 +6,7 @@
 //! one query. Where this process is the only writer (SQLite) memory is current: whoever changes something reads it again
 //! before it answers, and the polling job finds the change of a caller that went away in between.
 
+mod pulse;
 mod revocations;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, MutexGuard};
 
+pub use pulse::{PACE as PULSE_PACE, Pulse};
 pub use revocations::{RevocationSet, Subject};
 
 use crate::domain::client::Client;
@@ -77,6 +79,7 @@ pub struct Replica {
     keyring: Arc<Keyring>,
     masters: Arc<MasterKeys>,
     revocations: Arc<RevocationSet>,
+    pulse: Pulse,
     clients: ArcSwap<Clients>,
     settings: ReplicaSettings,
     /// Milliseconds of uptime at which the latest successful catch-up began; 0 before the first.
@@ -109,6 +112,7 @@ impl Replica {
             keyring,
             masters,
             revocations,
+            pulse: Pulse::default(),
             clients: ArcSwap::default(),
             settings,
             caught_up_at: AtomicU64::new(0),
@@ -128,6 +132,10 @@ impl Replica {
 
     pub fn revocations(&self) -> &RevocationSet {
         &self.revocations
+    }
+
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Whether what is in memory may be answered from.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::codes::NewCode;
 use super::ending::{EndedSession, TooMany};
-use super::group::{GroupJob, RevokeToken};
+use super::group::{GroupJob, Revoke};
 use super::news::News;
 use super::readers::Readers;
 use super::sql::{Dialect, args};
@@ -28,6 +28,7 @@ use crate::domain::ids::{ClientId, Jti, NodeId, SessionId, SignInId, Sub};
 use crate::domain::key::KeyTable;
 use crate::domain::logout::LogoutDelivery;
 use crate::domain::newcomers::Verdict;
+use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{EndReason, Session};
 use crate::domain::sign_in::SignIn;
 use crate::domain::time::Timestamp;
@@ -129,8 +130,14 @@ impl Store for Database {
     }
 
     async fn revoke_token(&self, jti: &Jti, expires_at: Timestamp, audit: AuditEvent) -> Result<()> {
-        let request = RevokeToken { jti: jti.clone(), expires_at, audit };
-        self.writers.together(None, request, |job| GroupJob::RevokeToken(Box::new(job))).await
+        let revocation = Revocation { what: Revoked::Token(jti.clone()), expires_at };
+        let request = Revoke { revocation, audit: Some(audit) };
+        self.writers.together(None, request, |job| GroupJob::Revoke(Box::new(job))).await
+    }
+
+    async fn revoke_lost_session(&self, id: SessionId, expires_at: Timestamp) -> Result<()> {
+        let revocation = Revocation { what: Revoked::Session(id), expires_at };
+        self.writers.together(None, Revoke { revocation, audit: None }, |job| GroupJob::Revoke(Box::new(job))).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Session>> {

@@ -24,17 +24,16 @@ use super::{
     RedeemOutcome, RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
 };
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
-use crate::domain::ids::{ClientId, Jti, SessionId, Sub};
+use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{ChainKeys, EndReason, Notice, Outcome, Refusal, Session, present, renew};
 use crate::domain::time::Timestamp;
 
-/// One access token to make inactive.
+/// Access tokens to make inactive.
 #[derive(Debug)]
-pub(super) struct RevokeToken {
-    pub jti: Jti,
-    pub expires_at: Timestamp,
-    pub audit: AuditEvent,
+pub(super) struct Revoke {
+    pub revocation: Revocation,
+    pub audit: Option<AuditEvent>,
 }
 
 /// A request, what was decided about it, and who waits for it.
@@ -57,6 +56,10 @@ impl<R, T> Pending<R, T> {
         self.outcome = Some(outcome);
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
     fn answer(self, committed: Result<(), StoreError>) {
         let outcome = committed.and_then(|()| {
             self.outcome.ok_or_else(|| StoreError::Inconsistent("a job was committed without an outcome".into()))
@@ -76,11 +79,22 @@ pub(super) enum GroupJob {
     Refresh(Box<Pending<Refresh, Refreshed>>),
     Renew(Box<Pending<RenewSession, RenewOutcome>>),
     End(Box<Pending<EndSession, EndOutcome>>),
-    RevokeToken(Box<Pending<RevokeToken, ()>>),
+    Revoke(Box<Pending<Revoke, ()>>),
     Record(Pending<Vec<AuditEvent>, ()>),
 }
 
 impl GroupJob {
+    /// Whether the caller has gone of one who presents what is good for one use. What is not begun yet is better left:
+    /// the client will present it again, perhaps has done so elsewhere and gone on from there, and late as it is this
+    /// would look like a thief's.
+    pub fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Refresh(job) => job.is_abandoned(),
+            Self::RedeemCode(job) => job.is_abandoned(),
+            _ => false,
+        }
+    }
+
     /// Answers the caller, with the outcome if it was committed.
     pub fn answer(self, committed: Result<(), StoreError>) {
         match self {
@@ -92,7 +106,7 @@ impl GroupJob {
             Self::Refresh(job) => job.answer(committed),
             Self::Renew(job) => job.answer(committed),
             Self::End(job) => job.answer(committed),
-            Self::RevokeToken(job) => job.answer(committed),
+            Self::Revoke(job) => job.answer(committed),
             Self::Record(job) => job.answer(committed),
         }
     }
@@ -137,10 +151,12 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
     redemptions.finish(tx)?;
     for job in jobs {
         match job {
-            GroupJob::RevokeToken(job) => {
-                let RevokeToken { jti, expires_at, audit } = &job.request;
-                effects.revocations.push(Revocation { what: Revoked::Token(jti.clone()), expires_at: *expires_at });
-                effects.audit.push(audit)?;
+            GroupJob::Revoke(job) => {
+                let Revoke { revocation, audit } = &job.request;
+                effects.revocations.push(revocation.clone());
+                if let Some(audit) = audit {
+                    effects.audit.push(audit)?;
+                }
                 job.outcome = Some(());
             }
             GroupJob::Record(job) => {

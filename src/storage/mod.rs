@@ -414,6 +414,9 @@ pub trait Store: Send + Sync {
     async fn end_user_sessions(&self, sub: &Sub, effects: UserEffects) -> Result<u64>;
     /// Makes one access token inactive.
     async fn revoke_token(&self, jti: &Jti, expires_at: Timestamp, audit: AuditEvent) -> Result<()>;
+    /// Makes the access tokens of a session inactive that is not there. Not audited: a client that holds a token of one
+    /// could fill the trail with it.
+    async fn revoke_lost_session(&self, id: SessionId, expires_at: Timestamp) -> Result<()>;
     async fn session(&self, id: SessionId) -> Result<Option<Session>>;
     /// Newest first.
     async fn sessions(&self, filter: SessionFilter, page: Page) -> Result<Listed<Session>>;

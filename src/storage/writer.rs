@@ -2,11 +2,12 @@
 //!
 //! SQLite has one writer. PostgreSQL has two for the hot operations, each owning the sessions whose id falls to it, so
 //! that they never wait for each other's rows, and one for everything administrative. An answer leaves only after its
-//! commit; a job lives on when its caller goes away.
+//! commit; a job lives on when its caller goes away, but for one not begun that presents what is good for one use.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +26,7 @@ use super::{Result, StoreError};
 use crate::domain::ids::SessionId;
 use crate::domain::revocation::RevocationSink;
 use crate::domain::session::ChainKeys;
+use crate::domain::sources::{Clock as _, SystemClock};
 
 /// How many jobs share a commit at most. Beyond some hundred the gain is small and the latency is not.
 const MAX_BATCH: usize = 256;
@@ -90,19 +92,42 @@ where
 }
 
 enum Job {
-    Group(GroupJob),
+    Group(GroupJob, Submitted),
     Solo(Box<dyn Solo>),
     /// Take no more, finish what waits, and leave.
     Stop,
 }
 
 impl Job {
+    fn group(job: GroupJob) -> Self {
+        Self::Group(job, Submitted::now())
+    }
+
     fn answer(self, committed: Result<()>) {
         match self {
-            Self::Group(job) => job.answer(committed),
+            Self::Group(job, _) => job.answer(committed),
             Self::Solo(job) => job.answer(committed),
             Self::Stop => {}
         }
+    }
+}
+
+/// How long a job may have waited. Whoever asked has given up by then and asks another node, and what was answered there
+/// must not be overtaken by this: a refresh token that its session has left two steps behind counts as stolen. So it is
+/// in a node that was suspended, and where the database was away.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// When a job was handed in, in uptime of the machine: no test moves that.
+#[derive(Clone, Copy)]
+struct Submitted(Duration);
+
+impl Submitted {
+    fn now() -> Self {
+        Self(SystemClock.uptime())
+    }
+
+    fn is_too_old(self, now: Self) -> bool {
+        now.0.saturating_sub(self.0) > LONGEST_WAIT
     }
 }
 
@@ -153,7 +178,7 @@ impl Writers {
         let (reply, answer) = oneshot::channel();
         let shard = owner.map_or(0, |id| usize::from(id.as_bytes()[0]) % self.hot.len());
         let queue = self.hot.get(shard).unwrap_or(&self.admin);
-        submit(queue, Job::Group(job(Pending::new(request, reply))))?;
+        submit(queue, Job::group(job(Pending::new(request, reply))))?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -186,6 +211,10 @@ fn submit(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {
         mpsc::error::TrySendError::Full(_) => StoreError::QueueFull,
         mpsc::error::TrySendError::Closed(_) => gone(),
     })
+}
+
+fn waited_too_long() -> StoreError {
+    StoreError::Unavailable(format!("a write waited for more than {} s", LONGEST_WAIT.as_secs()).into())
 }
 
 fn gone() -> StoreError {
@@ -242,9 +271,12 @@ impl Writer {
         let mut together = Vec::with_capacity(MAX_BATCH);
         let mut alone = Vec::new();
         while self.queue.recv_many(&mut waiting, MAX_BATCH).await > 0 {
+            let now = Submitted::now();
             for job in waiting.drain(..) {
                 match job {
-                    Job::Group(job) => together.push(job),
+                    Job::Group(job, _) if job.is_abandoned() => {}
+                    Job::Group(job, submitted) if submitted.is_too_old(now) => job.answer(Err(waited_too_long())),
+                    Job::Group(job, _) => together.push(job),
                     Job::Solo(job) => alone.push(job),
                     Job::Stop => self.queue.close(),
                 }
@@ -277,14 +309,14 @@ impl Writer {
                     match self.attempt(Task::Together(std::slice::from_mut(&mut job))).await {
                         Ok(()) => job.answer(Ok(())),
                         Err(failure @ Failure::Unreachable(_)) => {
-                            self.fail(std::iter::once(job).chain(jobs).map(Job::Group), &failure);
+                            self.fail(std::iter::once(job).chain(jobs).map(Job::group), &failure);
                             return;
                         }
                         Err(failure) => job.answer(Err(failure.told())),
                     }
                 }
             }
-            Err(failure) => self.fail(jobs.drain(..).map(Job::Group), &failure),
+            Err(failure) => self.fail(jobs.drain(..).map(Job::group), &failure),
         }
     }
 
@@ -377,4 +409,17 @@ impl Writer {
 enum Task<'a> {
     Together(&'a mut [GroupJob]),
     Alone(&'a mut dyn Solo),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_waited_for_more_than_three_seconds_is_not_carried_out() {
+        let at = |millis| Submitted(Duration::from_millis(millis));
+        assert!(!at(1_000).is_too_old(at(4_000)));
+        assert!(at(1_000).is_too_old(at(4_001)));
+        assert!(!at(4_000).is_too_old(at(1_000)));
+    }
 }

@@ -60,6 +60,23 @@ fn a_database_restored_to_an_older_copy_heals() {
 }
 
 #[test]
+fn a_login_that_was_lost_with_the_tail_can_be_revoked() {
+    on_each_database(async |mut server: Server| {
+        let app = server.web_app().await;
+        server.halt().await;
+        let older = server.database().copy();
+        let server = server.restart().await;
+        let lost = server.login(&app).await;
+        let server = server.restart_after(|database: &Database| database.restore(&older)).await;
+        assert!(server.is_active(&app, &lost.access()).await, "its key is there, and nobody has revoked it");
+        server.revoke(&app, &lost.refresh()).await.is(200);
+        assert!(!server.is_active(&app, &lost.access()).await);
+        let server = server.restart().await;
+        assert!(!server.is_active(&app, &lost.access()).await);
+    });
+}
+
+#[test]
 fn healing_can_be_refused() {
     crate::support::on_each_database_with(
         |settings| settings.tokens.refresh_heal = false,
