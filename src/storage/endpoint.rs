@@ -18,9 +18,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const STATEMENT_TIMEOUT_MS: &str = "3000";
 const LOCK_TIMEOUT_MS: &str = "2000";
 
-/// How long PostgreSQL waits for the next statement of a transaction before it undoes it: a node that was suspended, or
-/// cut off, in the middle of one must not keep its rows from the others.
-const IDLE_IN_TRANSACTION_TIMEOUT_MS: &str = "4000";
+/// How long PostgreSQL keeps a transaction that asks nothing of it: a node that was stopped in the middle must not hold
+/// rows that the others need. Below [`LOCK_TIMEOUT_MS`], so that whoever waits for them gets them.
+const IDLE_TIMEOUT_MS: &str = "1500";
 
 /// How long a whole transaction over the network may take before its connection is given up. A file has none: whoever
 /// gives up on a disk gains nothing.
@@ -174,7 +174,7 @@ async fn postgres(server: &Server) -> DbResult<Conn> {
         server.options.clone().options([
             ("statement_timeout", STATEMENT_TIMEOUT_MS),
             ("lock_timeout", LOCK_TIMEOUT_MS),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS),
         ])
     };
     let connecting = async {

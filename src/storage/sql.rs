@@ -46,10 +46,11 @@ impl DbError {
         match self {
             Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
             Self::Sql(sqlx::Error::WorkerCrashed) | Self::TimedOut(_) => true,
-            // Connection exceptions, an operator stopping the server, a primary that became a standby.
-            Self::Sql(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "25006")
-            }
+            // Connection exceptions, an operator stopping the server, a primary that became a standby, a transaction that
+            // asked nothing for too long.
+            Self::Sql(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                code.starts_with("08") || code.starts_with("57P") || code == "25006" || code == "25P03"
+            }),
             _ => false,
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::ids::{Jti, NodeId};
 use latchkey::domain::revocation::Revoked;
-use latchkey::storage::{Lease, Position, Store, StoreError};
+use latchkey::domain::session::EndReason;
+use latchkey::storage::{EndOutcome, EndSession, Lease, Position, Store, StoreError};
 
 use crate::bed::{Backend, Bed, NOW, event, seconds};
 use crate::pg::PgDatabase;
@@ -234,6 +235,35 @@ async fn an_unknown_commit_is_unavailable_and_stays_told() {
     // The caller tries again, and it is done.
     revoke(&bed, "a").await;
     assert_eq!(bed.store.catch_up(Position::default(), NOW).await.unwrap().revocations.len(), 1);
+}
+
+/// One is stopped when it holds the row of a session that the other is to end, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_stopped_in_a_transaction_holds_nobody_up() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let token = bed.login().await;
+    let nodes = bed.nodes().await;
+    let (mut arrived, go_on) = bed.sink.close_gate();
+    let [stopped, waiting] = [0, 1].map(|n| {
+        let node = Arc::clone(&nodes[n]);
+        let end = EndSession {
+            id: token.session,
+            of_client: None,
+            reason: EndReason::RevokedByAdmin,
+            now: NOW,
+            horizon: NOW.plus(seconds(600)),
+            audit: event(AuditType::SessionRevoked),
+        };
+        async move { node.end_session(end).await }
+    });
+    let stopped = tokio::spawn(stopped);
+    arrived.recv().await.unwrap();
+    assert_eq!(waiting.await.unwrap(), EndOutcome::Ended);
+    go_on.send(()).unwrap();
+    let answer = stopped.await.unwrap();
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    // It goes on with another connection.
+    bed.rotate(&bed.login().await, NOW).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
