@@ -97,9 +97,9 @@ async fn reserve(
 ) -> Result<Attempt, OAuthError> {
     let throttle = &credentials.throttle;
     let address = login.user_address;
-    let mut subjects = vec![throttle.account(key)];
-    subjects.extend(login.client_id.map(|client_id| throttle.client(client_id)));
-    subjects.extend(address.map(|address| throttle.address(address)));
+    let mut subjects = vec![throttle.subjects.account(key)];
+    subjects.extend(login.client_id.map(|client_id| throttle.subjects.client(client_id)));
+    subjects.extend(address.map(|address| throttle.subjects.address(address)));
     let (mut retry_after, announce) = match throttle.reserve(&subjects).await {
         Ok(attempt) => return Ok(attempt),
         Err(Denied::Overloaded) => return Err(overloaded(ctx)),
@@ -112,7 +112,7 @@ async fn reserve(
     if let Some(address) = address
         && is_known(ctx, credentials, user.as_ref(), address).await?
     {
-        match throttle.reserve(&[throttle.known_address(key, address)]).await {
+        match throttle.reserve(&[throttle.subjects.known_address(key, address)]).await {
             Ok(attempt) => return Ok(attempt),
             Err(Denied::Overloaded) => return Err(overloaded(ctx)),
             Err(Denied::Throttled { retry_after: own, .. }) => retry_after = own,

@@ -6,7 +6,6 @@
 
 mod ceilings;
 mod decoys;
-mod failures;
 pub mod foreign;
 mod legacy;
 pub mod login;
@@ -75,19 +74,21 @@ pub struct Credentials {
 
 impl Credentials {
     /// `address_key` is the same after a restart and on every node: addresses that users are known from are stored as
-    /// hashes under it. Parameters that argon2 refuses are a `server_error` at the first hash; configuration refuses
-    /// them earlier.
+    /// hashes under it, and names and addresses whose failures are counted as hashes under a key that comes from it.
+    /// Parameters that argon2 refuses are a `server_error` at the first hash; configuration refuses them earlier.
     pub fn new(
         settings: CredentialSettings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         address_key: [u8; 32],
     ) -> Self {
+        let address_key = Secret32::new(address_key);
+        let throttle_key = Secret32::new(keyed_hash(&address_key, &[b"failures"]));
         Self {
             queue: passwords::HashQueue::new(&settings, Arc::clone(&clock), &*entropy),
-            throttle: Arc::new(throttle::Throttle::new(&settings, Arc::clone(&clock), &*entropy)),
+            throttle: Arc::new(throttle::Throttle::new(&settings, Arc::clone(&clock), throttle_key)),
             checked: secrets::CheckedSecrets::new(&*entropy),
-            address_key: Secret32::new(address_key),
+            address_key,
             clock,
             entropy,
         }

@@ -134,7 +134,8 @@ impl Credentials {
     }
 
     async fn reserve_guess(&self, from: IpAddr) -> Result<Attempt, OAuthError> {
-        self.throttle.reserve(&[self.throttle.client_secret(from)]).await.map_err(|denied| match denied {
+        let guessed = self.throttle.subjects.client_secret(from);
+        self.throttle.reserve(&[guessed]).await.map_err(|denied| match denied {
             Denied::Throttled { retry_after, .. } => OAuthError::new(
                 Code::TooManyRequests,
                 format!("too many wrong client secrets from this address; try again in {} s", retry_after.as_secs()),
@@ -147,7 +148,7 @@ impl Credentials {
     /// Counts a failed client authentication, and answers whether to write it to the audit trail: past the free
     /// failures of an address it is no news, and must not fill the database.
     pub fn client_failure_is_news(&self, from: IpAddr) -> bool {
-        self.throttle.count(self.throttle.client_failures(from))
+        self.throttle.count(self.throttle.subjects.client_failures(from))
     }
 }
 
@@ -155,8 +156,8 @@ impl Credentials {
     /// Counts a refused legacy token, and answers whether to write it to the audit trail: one kind of refusal of one token
     /// is told once in a while, and of one issuer's tokens no more than an operator would read.
     pub fn legacy_refusal_is_news(&self, issuer: &str, hash: &[u8; 32], cause: &str) -> bool {
-        self.throttle.count(self.throttle.legacy_token(hash, cause))
-            && self.throttle.count(self.throttle.legacy_issuer(issuer))
+        self.throttle.count(self.throttle.subjects.legacy_token(hash, cause))
+            && self.throttle.count(self.throttle.subjects.legacy_issuer(issuer))
     }
 }
 

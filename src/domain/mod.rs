@@ -13,6 +13,7 @@ pub mod code;
 pub mod colour;
 pub mod consent;
 pub mod error;
+pub mod failures;
 pub mod ids;
 pub mod json;
 pub mod key;

@@ -45,6 +45,15 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The next moment, or this one, that is a whole number of spans after the epoch.
+    pub fn round_up(self, span: Duration) -> Self {
+        let span = millis_of(span).max(1);
+        match self.0.rem_euclid(span) {
+            0 => self,
+            past => Self(self.0.saturating_add(span - past)),
+        }
+    }
+
     /// RFC 3339 in UTC, as the admin API shows it. Moments outside the calendar read as its nearest end.
     pub fn rfc3339(self) -> String {
         let nanos = i128::from(self.0) * 1_000_000;
