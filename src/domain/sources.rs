@@ -13,6 +13,30 @@ pub trait Clock: Send + Sync {
     /// Time since some fixed moment, never going back and counting the time the machine was suspended: what a
     /// promise about staleness is measured by.
     fn uptime(&self) -> Duration;
+
+    /// What the time means here that another machine's clock tells, a database's.
+    fn offset(&self) -> Offset {
+        Offset::Ahead(Duration::ZERO)
+    }
+}
+
+/// How a clock stands to those of other machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offset {
+    /// It has been made to run ahead of them.
+    Ahead(Duration),
+    /// It stands still, whatever they do.
+    Still(Timestamp),
+}
+
+impl Offset {
+    /// The time here at a moment that another clock has told.
+    pub fn apply(self, told: Timestamp) -> Timestamp {
+        match self {
+            Self::Ahead(span) => told.plus(span),
+            Self::Still(now) => now,
+        }
+    }
 }
 
 /// Where the program gets unpredictable bytes.
@@ -92,6 +116,10 @@ impl Clock for ManualClock {
     fn uptime(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.uptime.load(Ordering::SeqCst)).unwrap_or(0))
     }
+
+    fn offset(&self) -> Offset {
+        Offset::Still(self.now())
+    }
 }
 
 /// The machine's clocks, some span ahead: time passes by itself, and can be made to pass. For integrators who test what
@@ -122,5 +150,9 @@ impl Clock for AdvancedClock {
 
     fn uptime(&self) -> Duration {
         self.system.uptime().saturating_add(self.ahead())
+    }
+
+    fn offset(&self) -> Offset {
+        Offset::Ahead(self.ahead())
     }
 }

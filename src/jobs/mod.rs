@@ -121,9 +121,28 @@ pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
         let began = context.clock.uptime();
         let Some(swept) = context.store.sweep(context.node, context.now(), limit).await? else { return Ok(()) };
         let took = context.clock.uptime().saturating_sub(began);
-        let Swept { sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit } =
-            swept;
-        let counts = [sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, audit];
+        let Swept {
+            sessions,
+            revocations,
+            known_addresses,
+            legacy_tokens,
+            assertion_ids,
+            sign_ins,
+            codes,
+            login_failures,
+            audit,
+        } = swept;
+        let counts = [
+            sessions,
+            revocations,
+            known_addresses,
+            legacy_tokens,
+            assertion_ids,
+            sign_ins,
+            codes,
+            login_failures,
+            audit,
+        ];
         if counts.into_iter().max().unwrap_or(0) < u64::from(limit) {
             return Ok(());
         }

@@ -16,14 +16,15 @@ use super::{
     CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, EndSignIn, EndedSignIn, GrantConsent, ImportUsers,
     KeyCommit, KeyWrite, Lease, Listed, MigrationCounts, OpenOutcome, OpenSession, Page, Position, Raise, RedeemCode,
     RedeemCodeOutcome, RedeemOutcome, RedeemToken, RedeemedToken, Refresh, Refreshed, RenewOutcome, RenewSession,
-    RenewSignIn, RenewSignInOutcome, Result, RetryLogout, RevokeConsent, SessionFilter, SignInFilter, Store, Swept,
-    UserEffects, audit, clients, codes, consents, ending, import, keys, leases, legacy, logouts, nodes, revocations,
-    sessions, sign_ins, upkeep, users,
+    RenewSignIn, RenewSignInOutcome, ReserveAttempt, Result, RetryLogout, RevokeConsent, SessionFilter, SettleAttempt,
+    SignInFilter, Store, StoreError, Swept, UserEffects, audit, clients, codes, consents, ending, import, keys, leases,
+    legacy, logouts, nodes, revocations, sessions, sign_ins, throttles, upkeep, users,
 };
 use crate::domain::audit::{AuditEvent, AuditRecord};
 use crate::domain::client::Client;
 use crate::domain::code::Code;
 use crate::domain::consent::Consent;
+use crate::domain::failures;
 use crate::domain::ids::{ClientId, Jti, NodeId, SessionId, SignInId, Sub};
 use crate::domain::key::KeyTable;
 use crate::domain::logout::LogoutDelivery;
@@ -48,6 +49,13 @@ pub(super) struct Database {
 impl Database {
     pub fn new(readers: Readers, writers: Writers, news: News, dialect: Dialect) -> Self {
         Self { readers, writers, news, dialect }
+    }
+
+    /// # Errors
+    /// One process alone counts failures in its memory, and has no table for them.
+    fn is_shared(&self) -> Result<()> {
+        let alone = || StoreError::Inconsistent("failures of logins are not counted in this database".into());
+        self.has_other_writers().then_some(()).ok_or_else(alone)
     }
 
     /// Ends sessions ahead of a change that found too many to end, some at a time, so that no other writer waits for
@@ -260,6 +268,16 @@ impl Store for Database {
         self.writers.alone(move |tx| Box::pin(logouts::retry(tx, delivery, retry))).await
     }
 
+    async fn reserve_attempt(&self, attempt: ReserveAttempt) -> Result<failures::Verdict> {
+        self.is_shared()?;
+        self.writers.unlogged(attempt, |job| GroupJob::Reserve(Box::new(job))).await
+    }
+
+    async fn settle_attempt(&self, settlement: SettleAttempt) -> Result<()> {
+        self.is_shared()?;
+        self.writers.unlogged(settlement, |job| GroupJob::Settle(Box::new(job))).await
+    }
+
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome> {
         self.writers.alone(move |tx| Box::pin(users::create(tx, user, audit))).await
     }
@@ -447,7 +465,13 @@ impl Store for Database {
         if lease.is_some() && !leases::is_free(&self.readers, Lease::Sweep, node).await? {
             return Ok(None);
         }
-        self.writers.alone(move |tx| Box::pin(upkeep::sweep(tx, lease, now, limit))).await
+        let swept = self.writers.alone(move |tx| Box::pin(upkeep::sweep(tx, lease, now, limit))).await?;
+        let Some(mut swept) = swept else { return Ok(None) };
+        if self.has_other_writers() {
+            // Apart from the rest: no attempt may wait for what that writes.
+            swept.login_failures = self.writers.alone_unlogged(move |tx| Box::pin(throttles::sweep(tx, limit))).await?;
+        }
+        Ok(Some(swept))
     }
 
     async fn close(&self) {

@@ -18,12 +18,15 @@ use super::logouts;
 use super::redeem::Redemptions;
 use super::sessions::{self, Held, SessionRow};
 use super::sql::{DbResult, JsonRows, args};
+use super::throttles;
 use super::tx::Tx;
 use super::{
     AssertionOutcome, AssertionUse, EndOutcome, EndSession, OpenOutcome, OpenSession, RedeemCode, RedeemCodeOutcome,
-    RedeemOutcome, RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, StoreError,
+    RedeemOutcome, RedeemToken, Refresh, Refreshed, RenewOutcome, RenewSession, ReserveAttempt, SettleAttempt,
+    StoreError,
 };
 use crate::domain::audit::{Actor, AuditEvent, AuditType};
+use crate::domain::failures;
 use crate::domain::ids::{ClientId, SessionId, Sub};
 use crate::domain::revocation::{Revocation, Revoked};
 use crate::domain::session::{ChainKeys, EndReason, Notice, Outcome, Refusal, Session, present, renew};
@@ -81,6 +84,8 @@ pub(super) enum GroupJob {
     End(Box<Pending<EndSession, EndOutcome>>),
     Revoke(Box<Pending<Revoke, ()>>),
     Record(Pending<Vec<AuditEvent>, ()>),
+    Reserve(Box<Pending<ReserveAttempt, failures::Verdict>>),
+    Settle(Box<Pending<SettleAttempt, ()>>),
 }
 
 impl GroupJob {
@@ -108,6 +113,8 @@ impl GroupJob {
             Self::End(job) => job.answer(committed),
             Self::Revoke(job) => job.answer(committed),
             Self::Record(job) => job.answer(committed),
+            Self::Reserve(job) => job.answer(committed),
+            Self::Settle(job) => job.answer(committed),
         }
     }
 }
@@ -138,6 +145,8 @@ impl Effects {
 /// Nothing of the batch may be committed then; its jobs may be tried one by one.
 pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn ChainKeys) -> DbResult<()> {
     let mut effects = Effects::default();
+    // These come to a writer of their own, and so never with any others.
+    throttles::carry_out(jobs, tx).await?;
     // Before all locks: another node may have one of these rows under way.
     assertions::carry_out(jobs, tx).await?;
     let users = read_users(jobs, tx).await?;
@@ -172,7 +181,9 @@ pub(super) async fn carry_out(jobs: &mut [GroupJob], tx: &mut Tx, keys: &dyn Cha
             | GroupJob::Redeem(_)
             | GroupJob::Refresh(_)
             | GroupJob::Renew(_)
-            | GroupJob::End(_) => {}
+            | GroupJob::End(_)
+            | GroupJob::Reserve(_)
+            | GroupJob::Settle(_) => {}
         }
     }
     tx.revoke(effects.revocations)?;

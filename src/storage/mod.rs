@@ -6,8 +6,8 @@
 //!
 //! How it is done: [`open()`] starts the writers, which commit what waits in their queues together, and the readers.
 //! `group` is what the hot operations share a transaction in, `ending` what ends many sessions at once; `sessions`,
-//! `sign_ins`, `codes`, `consents`, `logouts`, `users`, `clients`, `keys`, `revocations`, `audit` and `upkeep` own a table
-//! each, or two; `sql` and `conn` are the thin layer beneath, over both databases.
+//! `sign_ins`, `codes`, `consents`, `logouts`, `users`, `clients`, `keys`, `revocations`, `throttles`, `audit` and `upkeep`
+//! own a table each, or two; `sql` and `conn` are the thin layer beneath, over both databases.
 
 mod assertions;
 mod audit;
@@ -40,6 +40,7 @@ mod schema;
 mod sessions;
 mod sign_ins;
 mod sql;
+mod throttles;
 mod tx;
 mod upkeep;
 mod users;
@@ -53,6 +54,7 @@ use crate::domain::audit::{AuditEvent, AuditRecord, AuditType};
 use crate::domain::client::Client;
 use crate::domain::code::Code;
 use crate::domain::consent::Consent;
+use crate::domain::failures;
 use crate::domain::ids::{ClientId, Jti, Kid, NodeId, SessionId, SignInId, Sub};
 use crate::domain::key::{KeyTable, RefreshKey, SigningKey};
 use crate::domain::logout::LogoutDelivery;
@@ -77,6 +79,7 @@ pub use schema::Schema;
 pub use sign_ins::{
     BeginOutcome, BeginSignIn, EndSignIn, EndedSignIn, RenewSignIn, RenewSignInOutcome, SessionOfSignIn, SignInFilter,
 };
+pub use throttles::{ReserveAttempt, SettleAttempt};
 
 /// Why the store gave no outcome. Whether a write took effect is then unknown; every operation may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -385,6 +388,7 @@ pub struct Swept {
     pub assertion_ids: u64,
     pub sign_ins: u64,
     pub codes: u64,
+    pub login_failures: u64,
     pub audit: u64,
 }
 
@@ -456,6 +460,12 @@ pub trait Store: Send + Sync {
     async fn settle_logout(&self, delivery: LogoutDelivery, audit: Option<AuditEvent>) -> Result<bool>;
     /// Puts one off, if no later attempt was begun; answers whether it did.
     async fn retry_logout(&self, delivery: LogoutDelivery, retry: RetryLogout) -> Result<bool>;
+
+    // Failures of logins, where other processes write too: one process alone counts them in its memory.
+    /// Reserves an attempt with all its subjects or with none, by what all nodes have counted. One that is let in and not
+    /// settled within [`failures::LONGEST_ATTEMPT`] has failed. Not durable: a crash of the database forgets failures.
+    async fn reserve_attempt(&self, attempt: ReserveAttempt) -> Result<failures::Verdict>;
+    async fn settle_attempt(&self, settlement: SettleAttempt) -> Result<()>;
 
     // Users.
     async fn create_user(&self, user: User, audit: AuditEvent) -> Result<CreateUserOutcome>;

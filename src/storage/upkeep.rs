@@ -101,6 +101,7 @@ pub(super) async fn sweep(
         sign_ins: delete(EXPIRED_SIGN_INS, now.minus(KEEP_SIGN_INS)).await?
             + delete(ENDED_SIGN_INS, now.minus(KEEP_SIGN_INS)).await?,
         codes: delete(CODES, now.minus(KEEP_CODES)).await?,
+        login_failures: 0,
         audit: delete(AUDIT, now.minus(KEEP_AUDIT)).await?,
     };
     Ok(Decision::Keep(Some(swept)))

@@ -1,8 +1,9 @@
 //! The writers: bounded queues of jobs, and the tasks that commit what waits in them together (group commit).
 //!
 //! SQLite has one writer. PostgreSQL has two for the hot operations, each owning the sessions whose id falls to it, so
-//! that they never wait for each other's rows, and one for everything administrative. An answer leaves only after its
-//! commit; a job lives on when its caller goes away, but for one not begun that presents what is good for one use.
+//! that they never wait for each other's rows, one for everything administrative, and one for what is not logged, whose
+//! commits wait for no disk. An answer leaves only after its commit; a job lives on when its caller goes away, but for one
+//! not begun that presents what is good for one use.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -146,6 +147,7 @@ pub(super) struct Workshop {
 pub(super) struct Writers {
     hot: Vec<mpsc::Sender<Job>>,
     admin: mpsc::Sender<Job>,
+    unlogged: mpsc::Sender<Job>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -158,14 +160,14 @@ impl Writers {
             tasks.push(tokio::spawn(Writer::new(workshop.clone(), queue).run()));
             sender
         };
-        let (hot, admin) = match workshop.endpoint.dialect() {
+        let (hot, admin, unlogged) = match workshop.endpoint.dialect() {
             Dialect::Sqlite => {
                 let only = start();
-                (vec![only.clone()], only)
+                (vec![only.clone()], only.clone(), only)
             }
-            Dialect::Postgres => ((0..POSTGRES_HOT_WRITERS).map(|_| start()).collect(), start()),
+            Dialect::Postgres => ((0..POSTGRES_HOT_WRITERS).map(|_| start()).collect(), start(), start()),
         };
-        Self { hot, admin, tasks: Mutex::new(tasks) }
+        Self { hot, admin, unlogged, tasks: Mutex::new(tasks) }
     }
 
     /// Has a job committed together with others, by the writer that owns the session.
@@ -175,11 +177,13 @@ impl Writers {
         request: R,
         job: impl FnOnce(Pending<R, T>) -> GroupJob,
     ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
         let shard = owner.map_or(0, |id| usize::from(id.as_bytes()[0]) % self.hot.len());
-        let queue = self.hot.get(shard).unwrap_or(&self.admin);
-        submit(queue, Job::group(job(Pending::new(request, reply))))?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        submit_grouped(self.hot.get(shard).unwrap_or(&self.admin), request, job).await
+    }
+
+    /// Has a job committed together with others that write to unlogged tables alone.
+    pub async fn unlogged<R, T>(&self, request: R, job: impl FnOnce(Pending<R, T>) -> GroupJob) -> Result<T> {
+        submit_grouped(&self.unlogged, request, job).await
     }
 
     /// Has work done in a transaction of its own.
@@ -188,14 +192,21 @@ impl Writers {
         F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        submit(&self.admin, Job::Solo(Box::new(SoloWork { work: Some(work), outcome: None, reply })))?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        submit_solo(&self.admin, work).await
+    }
+
+    /// The same, of work that writes to unlogged tables alone.
+    pub async fn alone_unlogged<T, F>(&self, work: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+        T: Send + 'static,
+    {
+        submit_solo(&self.unlogged, work).await
     }
 
     /// Takes no more jobs, and returns when the waiting ones are committed and answered.
     pub async fn close(&self) {
-        for queue in self.hot.iter().chain([&self.admin]) {
+        for queue in self.hot.iter().chain([&self.admin, &self.unlogged]) {
             // A closed queue is what is wanted.
             let _ = queue.send(Job::Stop).await;
         }
@@ -204,6 +215,26 @@ impl Writers {
             let _ = task.await;
         }
     }
+}
+
+async fn submit_grouped<R, T>(
+    queue: &mpsc::Sender<Job>,
+    request: R,
+    job: impl FnOnce(Pending<R, T>) -> GroupJob,
+) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    submit(queue, Job::group(job(Pending::new(request, reply))))?;
+    answer.await.unwrap_or_else(|_| Err(gone()))
+}
+
+async fn submit_solo<T, F>(queue: &mpsc::Sender<Job>, work: F) -> Result<T>
+where
+    F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    T: Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    submit(queue, Job::Solo(Box::new(SoloWork { work: Some(work), outcome: None, reply })))?;
+    answer.await.unwrap_or_else(|_| Err(gone()))
 }
 
 fn submit(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {

@@ -23,5 +23,6 @@ mod postgres;
 mod races;
 mod refresh;
 mod sign_ins;
+mod throttles;
 mod upkeep;
 mod versions;

@@ -1,0 +1,2 @@
+-- Failed logins that slow further ones down are counted by the one process that serves a file, in its memory: there is
+-- no table. Nodes that share a PostgreSQL count in theirs.
