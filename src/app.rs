@@ -182,7 +182,8 @@ impl App {
         // Of users, this tells where they log in from: a copy of the database alone does not.
         let address_key = sealed_key(&context.masters, &*context.entropy, &*context.store, ADDRESS_KEY_NOTE).await?;
         let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
-        let credentials = Credentials::new(credential_settings(&settings), clock, entropy, address_key);
+        let shared = context.store.has_other_writers().then(|| Arc::clone(&context.store));
+        let credentials = Credentials::new(credential_settings(&settings), clock, entropy, address_key, shared);
         let introspector = Introspector::new(settings.introspection.cache_entries);
         let bootstrap = bootstrap(&settings, &context, &credentials).await?;
         watch(&metrics, &context.replica);

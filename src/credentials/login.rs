@@ -72,7 +72,7 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
     })?;
     match (user, check) {
         (Some(user), PasswordCheck::Right { needs_upgrade }) if !user.disabled => {
-            attempt.succeeded();
+            attempt.succeeded().await;
             if needs_upgrade {
                 upgrade(ctx, credentials, &user, typed.hashable().clone()).await;
             }
@@ -80,7 +80,7 @@ pub async fn check(ctx: &Context, credentials: &Credentials, login: Login<'_>) -
             Ok(LoggedIn { user, known_address })
         }
         (user, check) => {
-            attempt.failed();
+            attempt.failed().await;
             record_failure(ctx, &login, user.as_ref(), check).await?;
             // What nobody can choose as a password may still be one that came from elsewhere: told after the same check.
             Err(malformed(typed.fault().map_or_else(|| WRONG.to_owned(), |fault| fault.to_string())))
@@ -103,6 +103,7 @@ async fn reserve(
     let (mut retry_after, announce) = match throttle.reserve(&subjects).await {
         Ok(attempt) => return Ok(attempt),
         Err(Denied::Overloaded) => return Err(overloaded(ctx)),
+        Err(Denied::Unanswered(error)) => return Err(error.into()),
         Err(Denied::Throttled { retry_after, announce }) => (retry_after, announce),
     };
 
@@ -115,6 +116,7 @@ async fn reserve(
         match throttle.reserve(&[throttle.subjects.known_address(key, address)]).await {
             Ok(attempt) => return Ok(attempt),
             Err(Denied::Overloaded) => return Err(overloaded(ctx)),
+            Err(Denied::Unanswered(error)) => return Err(error.into()),
             Err(Denied::Throttled { retry_after: own, .. }) => retry_after = own,
         }
     }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use crate::domain::ids::Sub;
 use crate::domain::secret::{Secret32, keyed_hash};
 use crate::domain::sources::{Clock, Entropy};
+use crate::storage::Store;
 
 pub use ceilings::Ceilings;
 
@@ -75,18 +76,20 @@ pub struct Credentials {
 impl Credentials {
     /// `address_key` is the same after a restart and on every node: addresses that users are known from are stored as
     /// hashes under it, and names and addresses whose failures are counted as hashes under a key that comes from it.
-    /// Parameters that argon2 refuses are a `server_error` at the first hash; configuration refuses them earlier.
+    /// `shared` is where nodes count failures together. Parameters that argon2 refuses are a `server_error` at the first
+    /// hash; configuration refuses them earlier.
     pub fn new(
         settings: CredentialSettings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         address_key: [u8; 32],
+        shared: Option<Arc<dyn Store>>,
     ) -> Self {
         let address_key = Secret32::new(address_key);
         let throttle_key = Secret32::new(keyed_hash(&address_key, &[b"failures"]));
         Self {
             queue: passwords::HashQueue::new(&settings, Arc::clone(&clock), &*entropy),
-            throttle: Arc::new(throttle::Throttle::new(&settings, Arc::clone(&clock), throttle_key)),
+            throttle: Arc::new(throttle::Throttle::new(&settings, Arc::clone(&clock), throttle_key, shared)),
             checked: secrets::CheckedSecrets::new(&*entropy),
             address_key,
             clock,
@@ -109,7 +112,7 @@ mod tests {
     /// Credentials under a clock that stands still.
     pub(crate) fn credentials(settings: CredentialSettings) -> Credentials {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(1_800_000_000)));
-        Credentials::new(settings, clock, Arc::new(SystemEntropy), [7; 32])
+        Credentials::new(settings, clock, Arc::new(SystemEntropy), [7; 32], None)
     }
 
     #[test]

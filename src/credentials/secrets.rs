@@ -104,17 +104,17 @@ impl Credentials {
         let attempt = self.reserve_guess(from).await?;
         // Others with the same secret may have been checked while this one waited.
         if remembered() {
-            attempt.succeeded();
+            attempt.succeeded().await;
             return Ok(true);
         }
         for hash in hashes {
             if self.verify_secret(secret, hash).await? {
                 self.checked.remember(hash, secret);
-                attempt.succeeded();
+                attempt.succeeded().await;
                 return Ok(true);
             }
         }
-        attempt.failed();
+        attempt.failed().await;
         Ok(false)
     }
 
@@ -126,9 +126,9 @@ impl Credentials {
         let attempt = self.reserve_guess(from).await?;
         let right = judge();
         if right {
-            attempt.succeeded();
+            attempt.succeeded().await;
         } else {
-            attempt.failed();
+            attempt.failed().await;
         }
         Ok(right)
     }
@@ -142,6 +142,7 @@ impl Credentials {
             )
             .retry_after(retry_after),
             Denied::Overloaded => super::passwords::queue_full(),
+            Denied::Unanswered(error) => error.into(),
         })
     }
 

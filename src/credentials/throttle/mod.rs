@@ -3,25 +3,33 @@
 //!
 //! An attempt is reserved before its password is hashed, so that a throttled one costs nothing and many at once do not
 //! each count as the first; its outcome is recorded afterwards. Unknown accounts are throttled like known ones, by a
-//! keyed hash of the name, so that a refusal tells nothing.
+//! keyed hash of the name, so that a refusal tells nothing. One process remembers by itself ([`memory`]); nodes that
+//! share a database remember together ([`shared`]).
 
 mod memory;
+mod shared;
 mod subjects;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use self::memory::Memory;
+use self::shared::Shared;
 use self::subjects::Subjects;
 use super::CredentialSettings;
 use crate::domain::failures::{Outcome, Subject, Verdict};
 use crate::domain::secret::Secret32;
 use crate::domain::sources::Clock;
 use crate::domain::time::Timestamp;
+use crate::storage::{Store, StoreError};
 
 pub(super) use self::subjects::network;
+
+/// How soon an attempt asks again that waits for the outcome of others, which another node may know first.
+const ASK_AGAIN: Duration = Duration::from_millis(30);
 
 /// Why an attempt was not let in.
 #[derive(Debug)]
@@ -34,12 +42,17 @@ pub(super) enum Denied {
     },
     /// Too many attempts wait for the outcome of others.
     Overloaded,
+    /// The database that counts does not answer.
+    Unanswered(StoreError),
 }
 
 /// Who lets attempts in.
 pub(super) struct Throttle {
     pub subjects: Subjects,
+    /// All that one process counts: where it is alone, everything; else what only bounds the audit trail.
     memory: Memory,
+    /// Where nodes count together.
+    shared: Option<Shared>,
     /// Wakes attempts that wait for the outcome of others.
     ended: Notify,
     /// One permit per attempt that may wait.
@@ -47,10 +60,17 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub fn new(settings: &CredentialSettings, clock: Arc<dyn Clock>, key: Secret32) -> Self {
+    /// `key` is the same on all nodes that share `store`, which is `None` where one process is alone.
+    pub fn new(
+        settings: &CredentialSettings,
+        clock: Arc<dyn Clock>,
+        key: Secret32,
+        store: Option<Arc<dyn Store>>,
+    ) -> Self {
         Self {
             subjects: Subjects::new(settings, key),
-            memory: Memory::new(clock),
+            memory: Memory::new(Arc::clone(&clock)),
+            shared: store.map(|store| Shared::new(store, clock)),
             ended: Notify::new(),
             waiting: Semaphore::new(settings.queue.min(Semaphore::MAX_PERMITS)),
         }
@@ -62,17 +82,36 @@ impl Throttle {
         loop {
             // Registered before the decision: an end between the two must wake us.
             let ended = self.ended.notified();
-            if let Some(attempt) = self.judge(subjects, self.memory.reserve(subjects))? {
+            if let Some(attempt) = self.decide(subjects).await? {
                 return Ok(attempt);
             }
             if place.is_none() {
                 place = Some(self.waiting.try_acquire().map_err(|_| Denied::Overloaded)?);
             }
-            ended.await;
+            if self.shared.is_some() {
+                // Whichever comes first.
+                let _ = tokio::time::timeout(ASK_AGAIN, ended).await;
+            } else {
+                ended.await;
+            }
         }
     }
 
     /// `None` where the outcomes of others decide.
+    async fn decide(self: &Arc<Self>, subjects: &[Subject]) -> Result<Option<Attempt>, Denied> {
+        let Some(shared) = &self.shared else {
+            return self.judge(subjects, self.memory.reserve(subjects));
+        };
+        // A caller that hangs up meanwhile abandons what was reserved, and does not leave it under way.
+        let (throttle, shared, subjects) = (Arc::clone(self), shared.clone(), subjects.to_vec());
+        let asking = tokio::spawn(async move {
+            let verdict = shared.reserve(&subjects).await.map_err(Denied::Unanswered)?;
+            throttle.judge(&subjects, verdict)
+        });
+        // The program is ending, or the task has panicked.
+        asking.await.unwrap_or_else(|error| Err(Denied::Unanswered(StoreError::Unavailable(Box::new(error)))))
+    }
+
     fn judge(self: &Arc<Self>, subjects: &[Subject], verdict: Verdict) -> Result<Option<Attempt>, Denied> {
         match verdict {
             Verdict::Admitted { until } => {
@@ -87,12 +126,22 @@ impl Throttle {
         }
     }
 
-    fn settle(&self, subjects: &[Subject], until: Timestamp, outcome: Outcome) {
+    async fn settle(self: Arc<Self>, subjects: Vec<Subject>, until: Timestamp, outcome: Outcome) {
+        match &self.shared {
+            None => self.settle_here(&subjects, until, outcome),
+            Some(shared) => {
+                shared.settle(subjects, until, outcome).await;
+                self.ended.notify_waiters();
+            }
+        }
+    }
+
+    fn settle_here(&self, subjects: &[Subject], until: Timestamp, outcome: Outcome) {
         self.memory.settle(subjects, until, outcome);
         self.ended.notify_waiters();
     }
 
-    /// Counts a failure that needed no reservation, and answers whether it is still a free one.
+    /// Counts a failure that needed no reservation, in this process, and answers whether it is still a free one.
     pub fn count(&self, subject: Subject) -> bool {
         self.memory.count(subject)
     }
@@ -103,28 +152,39 @@ impl Throttle {
 pub(super) struct Attempt {
     throttle: Arc<Throttle>,
     subjects: Vec<Subject>,
-    /// By which it is found again.
+    /// When it has failed, if nobody settles it where nodes count together.
     until: Timestamp,
 }
 
 impl Attempt {
-    pub fn succeeded(self) {
-        self.settle(Outcome::Succeeded);
+    pub async fn succeeded(self) {
+        self.settle(Outcome::Succeeded).await;
     }
 
-    pub fn failed(self) {
-        self.settle(Outcome::Failed);
+    pub async fn failed(self) {
+        self.settle(Outcome::Failed).await;
     }
 
-    fn settle(mut self, outcome: Outcome) {
-        self.throttle.settle(&std::mem::take(&mut self.subjects), self.until, outcome);
+    /// Returns when the outcome counts: whoever learns it then meets it at the next attempt, on any node.
+    async fn settle(mut self, outcome: Outcome) {
+        let subjects = std::mem::take(&mut self.subjects);
+        Arc::clone(&self.throttle).settle(subjects, self.until, outcome).await;
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.subjects.is_empty() {
-            self.throttle.settle(&self.subjects, self.until, Outcome::Abandoned);
+        let subjects = std::mem::take(&mut self.subjects);
+        if subjects.is_empty() {
+            return;
+        }
+        match (&self.throttle.shared, Handle::try_current()) {
+            (None, _) => self.throttle.settle_here(&subjects, self.until, Outcome::Abandoned),
+            (Some(_), Ok(runtime)) => {
+                drop(runtime.spawn(Arc::clone(&self.throttle).settle(subjects, self.until, Outcome::Abandoned)));
+            }
+            // The program has ended.
+            (Some(_), Err(_)) => {}
         }
     }
 }
@@ -139,7 +199,7 @@ mod tests {
     fn throttle(settings: CredentialSettings) -> (Arc<ManualClock>, Arc<Throttle>) {
         let clock = Arc::new(ManualClock::starting_at(Timestamp::from_seconds(0)));
         clock.advance(Duration::from_secs(5));
-        let throttle = Throttle::new(&settings, Arc::clone(&clock) as _, Secret32::new([1; 32]));
+        let throttle = Throttle::new(&settings, Arc::clone(&clock) as _, Secret32::new([1; 32]), None);
         (clock, Arc::new(throttle))
     }
 
@@ -166,7 +226,7 @@ mod tests {
         let names = &throttle.subjects;
         let alice = [names.account("alice"), names.address(address("192.0.2.1"))];
         for _ in 0..5 {
-            admitted(&throttle, &alice).await.failed();
+            admitted(&throttle, &alice).await.failed().await;
         }
         let second = Duration::from_secs(1);
         assert_eq!(throttled(&throttle, &alice).await, (second, true));
@@ -176,9 +236,9 @@ mod tests {
         assert!(throttle.reserve(&elsewhere).await.is_ok(), "a known address is spared");
 
         clock.advance(second);
-        admitted(&throttle, &alice).await.succeeded();
+        admitted(&throttle, &alice).await.succeeded().await;
         for _ in 0..2 {
-            admitted(&throttle, &alice).await.failed();
+            admitted(&throttle, &alice).await.failed().await;
         }
         // The address remembers its five.
         throttled(&throttle, &alice).await;
@@ -200,13 +260,13 @@ mod tests {
             .collect();
         tokio::task::yield_now().await;
         for attempt in first {
-            attempt.failed();
+            attempt.failed().await;
         }
         for one in waiting {
             one.await.unwrap();
         }
         clock.advance(Duration::from_secs(1));
-        admitted(&throttle, &alice).await.succeeded();
+        admitted(&throttle, &alice).await.succeeded().await;
     }
 
     #[tokio::test]
@@ -217,7 +277,7 @@ mod tests {
         let first = admitted(&throttle, &alice).await;
         let waits = {
             let throttle = Arc::clone(&throttle);
-            tokio::spawn(async move { admitted(&throttle, &alice).await.succeeded() })
+            tokio::spawn(async move { admitted(&throttle, &alice).await.succeeded().await })
         };
         tokio::task::yield_now().await;
         assert!(matches!(throttle.reserve(&alice).await, Err(Denied::Overloaded)));

@@ -68,6 +68,17 @@ pub fn on_each_database_with(change: impl Fn(&mut Settings), test: impl AsyncFn(
     });
 }
 
+/// Runs the test on two nodes of one service, where `LATCHKEY_TEST_POSTGRES` names a server.
+pub fn on_two_nodes(change: impl Fn(&mut Settings), test: impl AsyncFn([Server; 2])) {
+    block_on(async {
+        for database in Database::each().await.into_iter().filter(|it| it.file().is_none()) {
+            let one = Server::start_with(database, &change).await;
+            let other = one.node_beside().await;
+            test([one, other]).await;
+        }
+    });
+}
+
 /// Settings as an operator writes them.
 pub fn configured(toml: &str) -> Settings {
     let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -112,6 +123,15 @@ impl Server {
     pub async fn another_node(&self) -> Self {
         let clock = Arc::new(ManualClock::starting_at(self.clock.now()));
         clock.advance(Duration::from_secs(1));
+        self.node_under(clock).await
+    }
+
+    /// Another node under the same clock.
+    pub async fn node_beside(&self) -> Self {
+        self.node_under(Arc::clone(&self.clock)).await
+    }
+
+    async fn node_under(&self, clock: Arc<ManualClock>) -> Self {
         let (database, keys) = (Arc::clone(&self.database), Arc::clone(&self.keys));
         Self::run(database, keys, self.settings.clone(), clock, None).await
     }
