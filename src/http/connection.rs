@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -16,6 +18,7 @@ use poem::{Addr, Endpoint, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Sleep;
 
 use super::server::Limits;
 use super::socket::Hurried;
@@ -94,13 +97,19 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         let stream = Hurried::new(stream, self.limits.head, self.limits.write);
         let phase = stream.phase();
         let asker = self.asker(scheme);
+        let leave = Leave { is_taken: Arc::default(), linger: self.limits.linger };
+        let is_last = Arc::clone(&leave.is_taken);
         let service = service_fn(move |request| {
+            let is_last = Arc::clone(&is_last);
             let answering = phase.answering();
             // On the heap at once: hyper moves what it is given several times, and this is kilobytes.
             let answer = Box::pin(asker.ask(request));
             async move {
-                let response = answer.await;
+                let mut response = answer.await;
                 drop(answering);
+                if is_last.load(Ordering::Relaxed) {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(hyper::Response::from(response))
             }
         });
@@ -109,7 +118,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             .header_read_timeout(self.limits.idle)
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service);
-        self.tend(connection, http1::Connection::graceful_shutdown, None).await;
+        self.tend(connection, http1::Connection::graceful_shutdown, leave, None).await;
     }
 
     async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
@@ -132,7 +141,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
-        self.tend(connection, http2::Connection::graceful_shutdown, Some(streams)).await;
+        self.tend(connection, http2::Connection::graceful_shutdown, Leave::default(), Some(streams)).await;
     }
 
     fn asker(&self, scheme: Scheme) -> Asker<E> {
@@ -142,12 +151,13 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
 
     /// Drives the connection until it ends, by itself or by what stands against it. `wind_up` takes no more requests
     /// on it and lets those under way finish.
-    async fn tend<C>(mut self, connection: C, wind_up: impl Fn(Pin<&mut C>), streams: Option<Streams>)
+    async fn tend<C>(mut self, connection: C, wind_up: impl Fn(Pin<&mut C>), leave: Leave, streams: Option<Streams>)
     where
         C: Future<Output = hyper::Result<()>>,
     {
         let mut connection = pin!(connection);
         let (peer, mut is_stopping) = (self.peer, false);
+        let mut lingering = pin!(None);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -162,6 +172,11 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 }
                 _ = self.stop.changed(), if !is_stopping => {
                     is_stopping = true;
+                    leave.is_taken.store(true, Ordering::Relaxed);
+                    lingering.set(Some(tokio::time::sleep(leave.linger)));
+                }
+                () = elapsed(lingering.as_mut()) => {
+                    lingering.set(None);
                     wind_up(connection.as_mut());
                 }
                 stall = stalled(streams.as_ref(), &self.limits) => match (stall, &streams) {
@@ -191,6 +206,22 @@ where
                 () = life.ended() => {}
             }
         });
+    }
+}
+
+/// How a connection comes to its end when the service stops.
+#[derive(Default)]
+struct Leave {
+    /// Whether the next answer is the last.
+    is_taken: Arc<AtomicBool>,
+    linger: Duration,
+}
+
+/// Never returns where there is nothing to wait for.
+async fn elapsed(sleep: Pin<&mut Option<Sleep>>) {
+    match sleep.as_pin_mut() {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
     }
 }
 
