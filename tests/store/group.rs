@@ -1,12 +1,13 @@
 //! Group commit: what a batch owes each of its jobs.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use latchkey::domain::audit::{Actor, AuditEvent, AuditType};
 use latchkey::domain::ids::Jti;
 use latchkey::domain::revocation::Revoked;
-use latchkey::domain::session::EndReason;
+use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::storage::{EndSession, OpenOutcome, Position, StoreError};
 
 use crate::bed::{Bed, NOW, Raw, all, contract, event, login, seconds, started, token_of, user_effects};
@@ -16,6 +17,7 @@ contract!(
     one_more_than_the_queue_holds_is_refused_at_once,
     the_sink_is_told_before_the_commit,
     a_job_survives_its_caller,
+    a_refresh_is_not_begun_for_a_caller_who_has_gone,
     equal_revocations_in_one_batch_are_one_row,
     closing_finishes_what_waits_and_takes_no_more,
     a_name_nobody_could_have_stored_harms_nobody,
@@ -108,14 +110,45 @@ async fn the_sink_is_told_before_the_commit(bed: Bed) {
 async fn a_job_survives_its_caller(bed: Bed) {
     let token = bed.login().await;
     let mut held = bed.hold_writers().await;
-    let (store, request) = (Arc::clone(&bed.store), bed.request(&token, NOW));
-    let call = started(async move { store.refresh(request).await });
-    drop(call);
+    let end = EndSession {
+        id: token.session,
+        of_client: None,
+        reason: EndReason::RevokedByAdmin,
+        now: NOW,
+        horizon: NOW.plus(seconds(600)),
+        audit: event(AuditType::SessionRevoked),
+    };
+    let store = Arc::clone(&bed.store);
+    drop(started(async move { store.end_session(end).await }));
     held.run("ROLLBACK").await;
-    // Jobs are taken in their order, so this one comes after it: it is the parent's retry.
-    let retried = bed.present(&token, NOW).await.outcome;
-    assert!(matches!(retried, latchkey::domain::session::Outcome::RetryOfParent { .. }), "{retried:?}");
-    assert!(token_of(&retried).is_some());
+    // Jobs are taken in their order, so this one comes after it.
+    let refused = bed.present(&token, NOW).await.outcome;
+    assert!(matches!(refused, Outcome::Refused(Refusal::Ended(EndReason::RevokedByAdmin))), "{refused:?}");
+}
+
+async fn a_refresh_is_not_begun_for_a_caller_who_has_gone(bed: Bed) {
+    let token = bed.login().await;
+    let bed = bed.with_queue(1).await;
+    let mut held = bed.hold_writers().await;
+    let refresh = || {
+        let (store, request) = (Arc::clone(&bed.store), bed.request(&token, NOW));
+        Box::pin(async move { store.refresh(request).await })
+    };
+    let first = started(refresh());
+    // Where another one finds room, the writer is at the first.
+    let mut second = refresh();
+    while let Poll::Ready(full) = second.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        assert!(matches!(full, Err(StoreError::QueueFull)), "{full:?}");
+        tokio::task::yield_now().await;
+        second = refresh();
+    }
+    drop(second);
+    held.run("ROLLBACK").await;
+    let next = token_of(&first.await.unwrap().outcome).unwrap();
+    // Closing is through with all that waits.
+    let bed = bed.with_queue(10).await;
+    assert!(bed.trail(AuditType::RefreshRetried).await.is_empty());
+    bed.rotate(&next, NOW).await;
 }
 
 async fn equal_revocations_in_one_batch_are_one_row(bed: Bed) {
