@@ -81,6 +81,13 @@ fn what_must_be_small_is() {
 }
 
 #[test]
+fn a_further_node_is_only_compared() {
+    let [of_one, of_commits] = hold_nodes(300.0, 400.0, 1200.0);
+    assert_eq!((of_one.ratio, of_commits.ratio), (0.75, 0.25));
+    assert_eq!((of_one.is_met(), of_commits.is_met()), (None, None));
+}
+
+#[test]
 fn everything_has_a_name_of_its_own() {
     let mut names: Vec<String> = Operation::ALL.iter().map(|operation| operation.name().to_owned()).collect();
     names.extend(limits().machine.named().map(|(name, _)| name));

@@ -79,8 +79,16 @@ pub struct Target {
 /// # Errors
 /// An answer is not what must come: with what was asked and what was answered.
 pub fn drive(target: Target, loads: Vec<Load>, span: Span) -> anyhow::Result<Vec<Measured>> {
+    drive_over(&[target], loads, span)
+}
+
+/// The same over several nodes of one service: each load's callers take them in turn, and each caller keeps to its own.
+///
+/// # Errors
+/// An answer is not what must come: with what was asked and what was answered.
+pub fn drive_over(targets: &[Target], loads: Vec<Load>, span: Span) -> anyhow::Result<Vec<Measured>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(target, loads, span))
+    runtime.block_on(run(targets, loads, span))
 }
 
 /// One request and its answer, whole.
@@ -110,28 +118,26 @@ pub fn once(address: SocketAddr, caller: &mut dyn Caller) -> anyhow::Result<Exch
     })
 }
 
-async fn run(target: Target, loads: Vec<Load>, span: Span) -> anyhow::Result<Vec<Measured>> {
+async fn run(targets: &[Target], loads: Vec<Load>, span: Span) -> anyhow::Result<Vec<Measured>> {
     let begin = Instant::now() + span.warmup;
     let clock = Clock { begin, end: begin + span.measured, stop: Arc::default() };
     let mut callers = JoinSet::new();
     let mut latencies: Vec<Vec<u32>> = Vec::new();
     for (index, load) in loads.into_iter().enumerate() {
         latencies.push(Vec::new());
-        for caller in load.callers {
-            let (clock, pace) = (clock.clone(), load.pace);
-            callers.spawn(
-                async move { Ok::<_, anyhow::Error>((index, call(target.address, caller, pace, clock).await?)) },
-            );
+        for (caller, target) in load.callers.into_iter().zip(targets.iter().cycle()) {
+            let (clock, pace, address) = (clock.clone(), load.pace, target.address);
+            callers.spawn(async move { Ok::<_, anyhow::Error>((index, call(address, caller, pace, clock).await?)) });
         }
     }
     let mut gathered = Gathered { callers, latencies };
     if gathered.until(begin).await? {
         bail!("the callers ran out of requests during the warm-up: there must be more");
     }
-    let before = Used::now(target)?;
+    let before = Used::now(targets)?;
     // Callers that run out of requests end the run early.
     let is_over = gathered.until(clock.end).await?;
-    let costs = before.until(&Used::now(target)?);
+    let costs = before.until(&Used::now(targets)?);
     clock.stop.store(true, Ordering::Relaxed);
     if !is_over && !gathered.until(Instant::now() + PATIENCE).await? {
         bail!("answers are still missing {} s after the end", PATIENCE.as_secs());
@@ -192,10 +198,13 @@ struct Used {
 }
 
 impl Used {
-    fn now(target: Target) -> anyhow::Result<Self> {
-        let database = target.database.map(process::family_cpu_seconds).transpose()?;
+    fn now(targets: &[Target]) -> anyhow::Result<Self> {
+        // All nodes have the same database.
+        let database = targets.iter().find_map(|target| target.database);
+        let database = database.map(process::family_cpu_seconds).transpose()?;
         let client = process::cpu_seconds(std::process::id())?;
-        Ok(Self { server: process::cpu_seconds(target.pid)?, client, database, at: Instant::now() })
+        let server = targets.iter().map(|target| process::cpu_seconds(target.pid)).sum::<anyhow::Result<f64>>()?;
+        Ok(Self { server, client, database, at: Instant::now() })
     }
 
     fn until(&self, now: &Self) -> Costs {

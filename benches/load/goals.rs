@@ -271,6 +271,12 @@ pub fn judge_growth(p99: f64, small: f64) -> Held {
     Held::new(p99, small, "its p99 with 1,000 sessions", Some(Goal::AtMost(1.3)))
 }
 
+/// A rate over several nodes, against that of one and PostgreSQL's bare commits. No goal: nodes of one machine share its
+/// cores.
+pub fn hold_nodes(rate: f64, of_one: f64, commits: f64) -> [Held; 2] {
+    [Held::new(rate, of_one, "one node", None), Held::new(rate, commits, "pgbench commits", None)]
+}
+
 /// The longest request while expired rows are swept, in milliseconds.
 pub fn judge_sweep(longest: f64) -> Held {
     Held::new(longest, 50.0, "50 ms", Some(Goal::AtMost(1.0)))

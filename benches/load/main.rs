@@ -23,6 +23,7 @@ mod growth;
 mod limits;
 mod logins;
 mod measured;
+mod nodes;
 mod operations;
 mod place;
 mod plot;
@@ -30,7 +31,7 @@ mod process;
 mod report;
 mod server;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -63,7 +64,8 @@ struct Options {
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// What alone is measured, by the beginnings of names: refresh-es256, refresh-rs256, client_credentials-es256,
-    /// client_credentials-rs256, introspection, jwks, jwks-304, password, revoke, userinfo, logins, memory, start, growth.
+    /// client_credentials-rs256, introspection, jwks, jwks-304, password, revoke, userinfo, logins, memory, start, growth,
+    /// nodes.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// A superuser's URL: PostgreSQL is measured too, on databases that are made and dropped. LATCHKEY_TEST_POSTGRES
@@ -105,6 +107,15 @@ impl Options {
         self.effort().span.measured.min(Duration::from_secs(3))
     }
 
+    /// Of one to three nodes there are many runs: the short ones are shorter.
+    fn nodes_effort(&self) -> Effort<'_> {
+        let mut effort = self.effort();
+        if self.quick {
+            effort.span = Span { warmup: Duration::from_millis(100), measured: Duration::from_millis(300) };
+        }
+        effort
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()))
     }
@@ -141,6 +152,8 @@ struct Bench {
 impl Bench {
     fn run(&mut self) -> anyhow::Result<()> {
         self.report.about = self.runtime.block_on(about::machine(self.options.effort()))?;
+        // What is missing is said before anything is measured.
+        let pgbench = self.pgbench()?;
         let place = self.place(Store::Sqlite)?;
         let machine = limits::machine(&place.keys, self.options.limit_span())?;
         self.report.limits.extend(machine.named());
@@ -153,7 +166,16 @@ impl Bench {
             self.database(self.place(Store::Postgres)?, machine)?;
             self.growth(Store::Postgres)?;
         }
-        Ok(())
+        pgbench.map_or(Ok(()), |pgbench| self.nodes(&pgbench))
+    }
+
+    /// Where `pgbench` is, if several nodes are to be measured.
+    fn pgbench(&self) -> anyhow::Result<Option<PathBuf>> {
+        if !self.options.wants("nodes") || (self.options.only.is_empty() && self.options.postgres.is_none()) {
+            return Ok(None);
+        }
+        self.admin().context("several nodes need PostgreSQL")?;
+        nodes::pgbench().map(Some)
     }
 
     fn admin(&self) -> anyhow::Result<&str> {
@@ -222,6 +244,16 @@ impl Bench {
             },
             _ => return Ok(None),
         }))
+    }
+
+    fn nodes(&mut self, pgbench: &Path) -> anyhow::Result<()> {
+        eprintln!("one, two and three nodes on {}", Store::Postgres);
+        let place = self.place(Store::Postgres)?;
+        let found = nodes::measure(&self.runtime, &place, pgbench, self.options.nodes_effort())?;
+        self.report.about.extend(nodes::about(&place));
+        self.report.limits.push(("durable rows, PostgreSQL, pgbench".to_owned(), found.commits));
+        self.report.rows.extend(found.rows);
+        Ok(())
     }
 
     fn footprint(&mut self) -> anyhow::Result<()> {

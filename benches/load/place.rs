@@ -71,6 +71,11 @@ pub fn folder() -> anyhow::Result<TempDir> {
     Ok(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
 }
 
+/// On loopback, with a port that nobody listens on.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
 impl Place {
     /// On a SQLite file of its own.
     pub async fn sqlite() -> anyhow::Result<Self> {
@@ -90,8 +95,7 @@ impl Place {
 
     async fn settle(folder: TempDir, url: String, admin: Option<String>) -> anyhow::Result<Self> {
         let store = if admin.is_some() { Store::Postgres } else { Store::Sqlite };
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let address = free_address()?;
         let app = App::start(settings(folder.path(), &url, address)?, Sources::default()).await?;
         let furnished = furnish(&app).await;
         let keys = app.context.replica.keys();

@@ -30,6 +30,15 @@ impl Server {
 
     /// With settings beside the defaults, as environment variables.
     pub fn start_with(place: &Place, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_at(place, place.address, settings)
+    }
+
+    /// One more node of the place's service, on an address of its own.
+    pub fn start_node(place: &Place, address: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_at(place, address, &[("LATCHKEY__SERVER__ISSUER", &place.issuer())])
+    }
+
+    fn start_at(place: &Place, address: SocketAddr, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let log = File::options().append(true).create(true).open(place.path().join("latchkey.log"))?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
         command.arg("serve").current_dir(place.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -40,18 +49,13 @@ impl Server {
             }
         }
         command
-            .env("LATCHKEY__SERVER__LISTEN", place.address.to_string())
+            .env("LATCHKEY__SERVER__LISTEN", address.to_string())
             .env("LATCHKEY__DATABASE__URL", &place.url)
             .env("LATCHKEY__KEYS__DIRECTORY", place.key_directory())
             .envs(settings.iter().copied());
         let began = Instant::now();
-        let mut server = Self {
-            child: command.spawn()?,
-            address: place.address,
-            postmaster: place.postmaster,
-            took: Duration::ZERO,
-        };
-        while !is_ready(place.address) {
+        let mut server = Self { child: command.spawn()?, address, postmaster: place.postmaster, took: Duration::ZERO };
+        while !is_ready(address) {
             if let Some(status) = server.child.try_wait()? {
                 let log = std::fs::read_to_string(place.path().join("latchkey.log")).unwrap_or_default();
                 bail!("latchkey serve ended with {status}; its log:\n{log}");
