@@ -315,7 +315,7 @@ impl Loop {
 }
 
 fn limits() -> Limits {
-    Limits { head: NEVER, idle: NEVER, write: NEVER, drain: NEVER, connections: 16 }
+    Limits { head: NEVER, idle: NEVER, write: NEVER, linger: Duration::ZERO, drain: NEVER, connections: 16 }
 }
 
 #[test]

@@ -63,9 +63,9 @@ async fn one_more_than_the_queue_holds_is_refused_at_once(bed: Bed) {
     let refused = loop {
         let store = Arc::clone(&bed.store);
         let mut call = Box::pin(async move { store.record(vec![event(AuditType::AdminDenied)]).await });
-        match std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context))).await {
-            std::task::Poll::Ready(refused) => break refused,
-            std::task::Poll::Pending => waiting.push(call),
+        match std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+            Poll::Ready(refused) => break refused,
+            Poll::Pending => waiting.push(call),
         }
         assert!(waiting.len() <= 4 * 3, "the queue has no end");
         tokio::task::yield_now().await;
