@@ -318,17 +318,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_crosses_the_stop_is_answered_as_the_last() {
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         let server = run(Limits { linger: NEVER, ..limits() }).await;
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let mut answer = vec![0; 4096];
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
         let got = stream.read(&mut answer).await.unwrap();
         assert!(!String::from_utf8_lossy(&answer[..got]).contains("connection: close"));
         server.stop.send(()).unwrap();
         while TcpStream::connect(server.address).await.is_ok() {
             tokio::task::yield_now().await;
         }
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(tokio::time::timeout(SHORT, stream.readable()).await.is_err(), "it was closed");
+        stream.write_all(REQUEST).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
