@@ -3,6 +3,7 @@
 use super::OpenError;
 use super::conn::Conn;
 use super::endpoint::{BadUrl, Endpoint};
+use super::nodes::now;
 use super::open::unreachable;
 use super::schema::{self, Schema};
 use super::sql::{DbResult, Dialect, args};
@@ -38,6 +39,6 @@ async fn look(conn: &mut Conn) -> DbResult<Inspection> {
 }
 
 async fn server_clock(conn: &mut Conn) -> DbResult<Timestamp> {
-    const TEXT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now";
+    const TEXT: &str = concat!("SELECT ", now!(), " AS now");
     conn.fetch(TEXT, args![]).await?.first().map_or(Ok(Timestamp::MIN), |row| row.time("now"))
 }

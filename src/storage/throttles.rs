@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::group::GroupJob;
+use super::nodes::now;
 use super::sql::{DbError, DbResult, Hex, JsonRows, Sql, args, from_json};
 use super::tx::Tx;
 use super::writer::Decision;
@@ -46,8 +47,11 @@ pub struct SettleAttempt {
 const HOLD: Sql = from_json!(
     "INSERT INTO login_failures (key, state, forget_at) SELECT key, '{}', 0 FROM ",
     [key bytea],
-    " WHERE true ON CONFLICT (key) DO UPDATE SET forget_at = login_failures.forget_at \
-     RETURNING key, state, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
+    concat!(
+        " WHERE true ON CONFLICT (key) DO UPDATE SET forget_at = login_failures.forget_at RETURNING key, state, ",
+        now!(),
+        " AS now"
+    )
 );
 
 const WRITE: Sql = from_json!(
@@ -58,9 +62,11 @@ const WRITE: Sql = from_json!(
 
 const FORGET: Sql = from_json!("DELETE FROM login_failures USING ", [key bytea], " WHERE login_failures.key = j.key");
 
-const SWEEP: &str = "DELETE FROM login_failures WHERE key IN (SELECT key FROM login_failures \
-                     WHERE forget_at <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint \
-                     LIMIT $1 FOR UPDATE SKIP LOCKED)";
+const SWEEP: &str = concat!(
+    "DELETE FROM login_failures WHERE key IN (SELECT key FROM login_failures WHERE forget_at <= ",
+    now!(),
+    " LIMIT $1 FOR UPDATE SKIP LOCKED)"
+);
 
 #[derive(Serialize)]
 struct JsonKey<'a> {
