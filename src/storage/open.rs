@@ -137,12 +137,22 @@ async fn prepare(url: &str, holder: &str) -> Result<(Endpoint, Option<ExclusiveL
 
 /// Migrates, unless a newer version has.
 async fn bring_up(endpoint: &Endpoint, mut conn: Conn) -> Result<(), OpenError> {
-    let schema = schema::read(&mut conn).await.map_err(|error| unreachable(endpoint, error))?;
-    let done = match schema {
+    let mut schema = read_schema(endpoint, &mut conn).await?;
+    match schema {
         // A pooler gives each step of a migration another connection, and with it not the lock that the first one took.
-        Schema::Known { due: 0 } if conn.is_pooled() => Ok(()),
-        Schema::Known { due } if conn.is_pooled() => Err(OpenError::Pooled { database: endpoint.shown(), due }),
-        Schema::Known { .. } => schema::migrate(&mut conn).await.map_err(|error| migration_error(endpoint, error)),
+        Schema::Known { due: 0 } if conn.is_pooled() => {}
+        Schema::Known { due } if conn.is_pooled() => return Err(OpenError::Pooled { database: endpoint.shown(), due }),
+        Schema::Known { .. } => match schema::migrate(&mut conn).await {
+            Ok(()) => {}
+            // A newer version had the lock, and has migrated since the schema was read.
+            Err(MigrateError::VersionMissing(_)) => schema = read_schema(endpoint, &mut conn).await?,
+            Err(error) => return Err(OpenError::Migrate { database: endpoint.shown(), error: error.into() }),
+        },
+        Schema::Newer { .. } | Schema::TooNew { .. } => {}
+    }
+    conn.close().await;
+    match schema {
+        Schema::Known { .. } => Ok(()),
         Schema::Newer { migration } => {
             tracing::warn!(
                 migration,
@@ -151,9 +161,11 @@ async fn bring_up(endpoint: &Endpoint, mut conn: Conn) -> Result<(), OpenError> 
             Ok(())
         }
         Schema::TooNew { migration } => Err(OpenError::Newer { database: endpoint.shown(), migration }),
-    };
-    conn.close().await;
-    done
+    }
+}
+
+async fn read_schema(endpoint: &Endpoint, conn: &mut Conn) -> Result<Schema, OpenError> {
+    schema::read(conn).await.map_err(|error| unreachable(endpoint, error))
 }
 
 /// Creates the file where it is missing, readable to its owner alone (SQLite gives its companions the same mode), and
@@ -168,11 +180,4 @@ pub(super) fn unreachable(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> OpenError {
     OpenError::Unreachable { database: endpoint.shown(), error: error.into() }
-}
-
-fn migration_error(endpoint: &Endpoint, error: MigrateError) -> OpenError {
-    match error {
-        MigrateError::VersionMissing(migration) => OpenError::Newer { database: endpoint.shown(), migration },
-        error => OpenError::Migrate { database: endpoint.shown(), error: error.into() },
-    }
 }

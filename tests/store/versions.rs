@@ -4,7 +4,10 @@ use latchkey::domain::audit::AuditType;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::storage::{AuditFilter, Page};
 
+use sqlx::migrate::Migrate as _;
+
 use crate::bed::{Bed, NOW, Raw, contract, event, try_open};
+use crate::pg::PgDatabase;
 
 contract!(
     the_next_version_may_migrate_under_a_running_one,
@@ -28,6 +31,23 @@ async fn the_next_version_may_migrate_under_a_running_one(bed: Bed) {
     let token = bed.rotate(&token, NOW).await;
     let bed = bed.with_queue(10).await;
     bed.rotate(&token, NOW).await;
+}
+
+/// It saw a database that it knows, and waits for its turn to migrate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_while_the_next_version_migrates_serves_beside_it() {
+    let Some(database) = PgDatabase::create().await else { return };
+    try_open(&database.url()).await.unwrap().close().await;
+    let mut newer = database.connect().await;
+    newer.lock().await.unwrap();
+    let turn = async {
+        Raw::Postgres(database.connect().await).wait_for_waiters(1).await;
+        // It ends with its connection.
+        migrate_further(&mut Raw::Postgres(newer)).await;
+    };
+    let url = database.url();
+    let (opened, ()) = tokio::join!(try_open(&url), turn);
+    opened.unwrap().close().await;
 }
 
 async fn what_the_next_version_must_not_share_it_refuses(bed: Bed) {
