@@ -18,7 +18,7 @@ use crate::admin;
 use crate::app::App;
 use crate::flows::backchannel;
 use crate::replica::PULSE_PACE;
-use crate::storage::{Lease, Swept};
+use crate::storage::Lease;
 
 /// How often keys are looked at. A plan that is due waits no longer than this.
 const KEY_PACE: Duration = Duration::from_secs(1);
@@ -121,29 +121,7 @@ pub async fn sweep(app: Arc<App>) -> anyhow::Result<()> {
         let began = context.clock.uptime();
         let Some(swept) = context.store.sweep(context.node, context.now(), limit).await? else { return Ok(()) };
         let took = context.clock.uptime().saturating_sub(began);
-        let Swept {
-            sessions,
-            revocations,
-            known_addresses,
-            legacy_tokens,
-            assertion_ids,
-            sign_ins,
-            codes,
-            login_failures,
-            audit,
-        } = swept;
-        let counts = [
-            sessions,
-            revocations,
-            known_addresses,
-            legacy_tokens,
-            assertion_ids,
-            sign_ins,
-            codes,
-            login_failures,
-            audit,
-        ];
-        if counts.into_iter().max().unwrap_or(0) < u64::from(limit) {
+        if swept.most() < u64::from(limit) {
             return Ok(());
         }
         limit = next_limit(limit, took);

@@ -80,6 +80,7 @@ pub use sign_ins::{
     BeginOutcome, BeginSignIn, EndSignIn, EndedSignIn, RenewSignIn, RenewSignInOutcome, SessionOfSignIn, SignInFilter,
 };
 pub use throttles::{ReserveAttempt, SettleAttempt};
+pub use upkeep::Swept;
 
 /// Why the store gave no outcome. Whether a write took effect is then unknown; every operation may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -377,19 +378,6 @@ pub struct CatchUp {
     pub position: Position,
     pub keys_revision: i64,
     pub clients_revision: i64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    pub sessions: u64,
-    pub revocations: u64,
-    pub known_addresses: u64,
-    pub legacy_tokens: u64,
-    pub assertion_ids: u64,
-    pub sign_ins: u64,
-    pub codes: u64,
-    pub login_failures: u64,
-    pub audit: u64,
 }
 
 /// The seam. Every write is durable when its outcome is answered.

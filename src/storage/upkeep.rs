@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Swept;
 use super::leases::{self, Lease};
 use super::readers::Readers;
 use super::sql::{DbResult, Sql, args};
@@ -77,6 +76,41 @@ const CODES: Sql = delete_oldest!("codes", "hash", "expires_at < $1");
 const ADDRESSES: Sql = delete_oldest!("known_addresses", "sub, address", "seen_at < $1");
 /// Entries are numbered in the order of their time, near enough: the oldest are the first, and need no other index.
 const AUDIT: Sql = delete_oldest!("audit", "id", "id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1");
+
+/// How many rows a step of the sweep removed, of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub sessions: u64,
+    pub revocations: u64,
+    pub known_addresses: u64,
+    pub legacy_tokens: u64,
+    pub assertion_ids: u64,
+    pub sign_ins: u64,
+    pub codes: u64,
+    pub login_failures: u64,
+    pub audit: u64,
+}
+
+impl Swept {
+    /// The rows of the kind that had most: with fewer than the limit, nothing is left of any.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        let Self {
+            sessions,
+            revocations,
+            known_addresses,
+            legacy_tokens,
+            assertion_ids,
+            sign_ins,
+            codes,
+            login_failures,
+            audit,
+        } = *self;
+        [sessions, revocations, known_addresses, legacy_tokens, assertion_ids, sign_ins, codes, login_failures, audit]
+            .into_iter()
+            .fold(0, u64::max)
+    }
+}
 
 /// `lease`: of several nodes one sweeps; `None` where there is but one. Answers `None` where another node is at it.
 pub(super) async fn sweep(
