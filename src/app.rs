@@ -375,7 +375,7 @@ async fn bootstrap(settings: &Settings, ctx: &Context, credentials: &Credentials
     Ok(Bootstrapped { admin, warnings })
 }
 
-/// Gives `latchkey-admin` a new secret and every right it is made with. The server must be stopped.
+/// Gives `latchkey-admin` a new secret and every right it is made with, as one more node: SQLite lets in but one.
 ///
 /// # Errors
 /// As [`App::start`].

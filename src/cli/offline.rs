@@ -1,4 +1,5 @@
-//! Commands that act on the database itself, with the server stopped: `migrate`, `admin recover`, `key rotate-master`.
+//! Commands that act on the database itself: `migrate`, `admin recover`, `key rotate-master`. On SQLite the server must be
+//! stopped; on PostgreSQL only `key rotate-master` asks that.
 
 use clap::Subcommand;
 
@@ -10,7 +11,7 @@ use crate::domain::ids::BUILT_IN_ADMIN;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Admin {
-    /// Make a new secret for latchkey-admin, shown once; the server must be stopped and the master key at hand
+    /// Make a new secret for latchkey-admin, shown once; with the master key at hand, and on SQLite the server stopped
     Recover,
 }
 

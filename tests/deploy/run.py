@@ -22,6 +22,7 @@ import manifests
 from service import ISSUER, USER, Balancer, Postgres, Service, free_port, run, until
 
 PASSWORD = "down-the-rabbit-hole"
+ADMIN = {"grant_type": "client_credentials", "scope": "admin"}
 
 
 def make_secrets(folder):
@@ -65,8 +66,7 @@ def try_out(service, postgres):
         assert public.ask("/metrics")[0] == 404, "the public listener serves the metrics"
     # One of them has drawn the administrator's secret, which is good at both; and so are tokens.
     left = (service.folder / "state/admin.secret").read_text().strip()
-    form = {"grant_type": "client_credentials", "scope": "admin"}
-    bearer = service.public[0].told("/oauth2/token", form=form, client=("latchkey-admin", left))["access_token"]
+    bearer = service.public[0].told("/oauth2/token", form=ADMIN, client=("latchkey-admin", left))["access_token"]
     for admin in service.admin:
         assert admin.ask("/admin/v1/keys", bearer=bearer)[0] == 200, "the admin listener has no admin API"
         assert admin.ask("/metrics")[0] == 200, "the admin listener has no metrics"
@@ -77,6 +77,20 @@ def try_out(service, postgres):
     tokens = login(service.public[0], service)
     renewal = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     service.public[1].told("/oauth2/token", form=renewal, client=service.client)
+    recover(service, left)
+
+
+def recover(service, lost):
+    """The administrator's secret is replaced while the nodes run. The lost one ends at all of them, and its tokens."""
+    found = service.command("admin", "recover").strip()
+    for public, admin in zip(service.public, service.admin):
+        asked = {"path": "/oauth2/token", "form": ADMIN, "client": ("latchkey-admin", lost)}
+        until("refused", lambda: public.ask(**asked)[0] == 401, 5)  # noqa: B023
+        until("dead", lambda: admin.ask("/admin/v1/keys", bearer=service.bearer)[0] == 401, 5)  # noqa: B023
+    bearer = service.public[0].told("/oauth2/token", form=ADMIN, client=("latchkey-admin", found))["access_token"]
+    for admin in service.admin:
+        assert admin.ask("/admin/v1/keys", bearer=bearer)[0] == 200, "the new secret opens nothing"
+    service.bearer = bearer
 
 
 def login(site, service, **headers):
@@ -163,7 +177,7 @@ def attempt(options, folder):
 def follow(name, service, postgres, given, options):
     try:
         try_out(service, postgres)
-        print(f"{name}: two nodes start as one service, with the password of a file", flush=True)
+        print(f"{name}: two nodes start as one service, with the password of a file; a lost secret is replaced", flush=True)
         if name != "compose":
             return
         probe(given, service)

@@ -43,6 +43,7 @@ def until(what, true, seconds=60):
 def run(command, **more):
     done = subprocess.run([str(part) for part in command], text=True, capture_output=True, **more)
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 class Site:
@@ -164,19 +165,29 @@ class Service:
 
     def start(self, postgres):
         """Both at once."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LATCHKEY_", "PG"))}
-        environment = kept | {name: self.moved(value) for name, value in self.environment.items()}
         for name, public, admin in zip(manifests.NODES, self.public, self.admin):
             text = self.moved(self.toml).replace("@postgres/", f"@127.0.0.1:{postgres.port}/")
             text = text.replace("0.0.0.0:8420", f"127.0.0.1:{public.port}")
             text = text.replace("0.0.0.0:8421", f"127.0.0.1:{admin.port}")
             text = re.sub(r'trusted_proxies = \["[^"]*"\]', 'trusted_proxies = ["127.0.0.1"]', text)
-            file = self.folder / f"{name}.toml"
-            file.write_text(text)
-            command = [self.binary, "serve", "--config", file]
-            self.nodes.append(Program(command, self.folder / f"{name}.log", env=environment, cwd=self.folder))
+            self.configuration(name).write_text(text)
+            command = [self.binary, "serve", "--config", self.configuration(name)]
+            log = self.folder / f"{name}.log"
+            self.nodes.append(Program(command, log, env=self.variables(), cwd=self.folder))
         for node, site in zip(self.nodes, self.public):
             until("ready", lambda: node.lives() and site.ask("/health/ready")[0] == 200)  # noqa: B023
+
+    def configuration(self, name):
+        return self.folder / f"{name}.toml"
+
+    def variables(self):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LATCHKEY_", "PG"))}
+        return kept | {name: self.moved(value) for name, value in self.environment.items()}
+
+    def command(self, *words):
+        """What Latchkey prints for a command, where the first node is."""
+        command = [self.binary, *words, "--config", self.configuration(manifests.NODES[0])]
+        return run(command, env=self.variables(), cwd=self.folder)
 
     def stop(self):
         for node in self.nodes:

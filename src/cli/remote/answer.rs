@@ -131,7 +131,7 @@ fn hint(status: StatusCode, error: &str, retry_after: Option<&str>) -> Option<St
     let hint = match error {
         "invalid_client" => {
             "check LATCHKEY_CLIENT_ID and LATCHKEY_CLIENT_SECRET; a lost admin secret is replaced by `latchkey admin \
-             recover` with the server stopped"
+             recover` (on SQLite with the server stopped)"
         }
         "invalid_scope" | "insufficient_scope" => {
             "this command needs an admin scope that the client does not have; `latchkey client show` lists its scope"
