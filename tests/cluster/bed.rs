@@ -1,5 +1,7 @@
 //! A pair of servers and three nodes on it, ready for rounds.
 
+use std::path::Path;
+
 use super::nodes::Nodes;
 use super::pair::{Mode, Pair, Programs};
 
@@ -11,9 +13,15 @@ pub struct Bed {
 }
 
 impl Bed {
-    pub async fn make(programs: &Programs, mode: Mode, settings: &[(&'static str, &str)]) -> anyhow::Result<Self> {
+    /// `beside`: the other program that nodes run, if they are of two versions.
+    pub async fn make(
+        programs: &Programs,
+        mode: Mode,
+        settings: &[(&'static str, &str)],
+        beside: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let pair = Pair::start(programs, mode).await?;
-        let nodes = Nodes::start(pair.url(), settings).await?;
+        let nodes = Nodes::start(pair.url(), settings, beside).await?;
         Ok(Self { nodes, pair, mode })
     }
 

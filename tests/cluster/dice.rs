@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
-pub struct Dice(u64);
+pub struct Dice {
+    seed: u64,
+    state: u64,
+}
 
 impl Dice {
     /// Somebody's own, so that what the others do changes nothing for them.
     pub fn of(seed: u64, whose: u64) -> Self {
-        let mut both = Self(seed ^ whose.wrapping_mul(0xd6e8_feb8_6659_fd93));
-        Self(both.roll())
+        let mut both = Self { seed, state: seed ^ whose.wrapping_mul(0xd6e8_feb8_6659_fd93) };
+        both.state = both.roll();
+        both
+    }
+
+    /// No chance at all: rounds, whose seeds follow each other, take turns.
+    pub fn is_even(&self) -> bool {
+        self.seed.is_multiple_of(2)
     }
 
     fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

@@ -97,12 +97,12 @@ pub async fn happen(
         }
         Fault::Unheard => unheard(bed, dice).await?,
         Fault::Restart => {
-            bed.pair.restart(if dice.below(2) == 0 { "fast" } else { "immediate" }).await?;
+            bed.pair.restart(if dice.is_even() { "fast" } else { "immediate" }).await?;
             bed.nodes.until_ready().await?;
         }
         Fault::FailoverSync => {
-            // Half of the times the standby is behind, and nothing is acknowledged any more.
-            if dice.below(2) == 0 {
+            // In every other round the standby is behind, and nothing is acknowledged any more.
+            if dice.is_even() {
                 part(bed);
                 rest(dice, 200, 1000).await;
             }
@@ -112,8 +112,8 @@ pub async fn happen(
         Fault::FailoverAsync => {
             part(bed);
             rest(dice, 200, 1000).await;
-            // Half of the times a node sleeps until the new primary has passed the point where the old one died.
-            let sleeps = dice.below(2) == 0;
+            // In every other round a node sleeps until the new primary has passed the point where the old one died.
+            let sleeps = dice.is_even();
             if sleeps {
                 bed.nodes.signal(node, Signal::STOP);
             }
@@ -136,6 +136,7 @@ pub async fn happen(
         Fault::Rolling => {
             for node in 0..NODES {
                 bed.nodes.stop(node).await?;
+                bed.nodes.change_version(node);
                 bed.nodes.spawn(node)?;
                 bed.nodes.until_ready().await?;
             }

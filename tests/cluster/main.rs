@@ -75,6 +75,10 @@ struct Options {
     /// steps behind counts as a replay: such rounds may break a rule.
     #[arg(long)]
     hurried: bool,
+    /// Another version of Latchkey (its executable), for the upgrade: one node or two run it in each round, and a rolling
+    /// restart gives every node the version that it did not run.
+    #[arg(long)]
+    beside: Option<PathBuf>,
     /// Where the verifiers of `tests/verifiers` are installed: they take part in the rotation of keys.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.check/verifiers"))]
     tools: PathBuf,
@@ -193,15 +197,19 @@ impl Round<'_> {
         let full = self.options.is_full();
         let extent = Extent { rotations: if full { 20 } else { 4 }, pause: full.then(|| self.options.pause()) };
         self.bed = None;
-        let bed = Bed::make(&self.programs, Mode::Synchronous, &rotation::SETTINGS).await?;
+        let bed = self.make_bed(Mode::Synchronous, &rotation::SETTINGS).await?;
         rotation::rotate(&bed, extent, &self.options.tools).await
     }
 
     async fn take_bed(&mut self, mode: Mode) -> anyhow::Result<Bed> {
         match self.bed.take() {
             Some(bed) if bed.mode == mode => Ok(bed),
-            _ => Bed::make(&self.programs, mode, &[]).await,
+            _ => self.make_bed(mode, &[]).await,
         }
+    }
+
+    async fn make_bed(&self, mode: Mode, settings: &[(&'static str, &str)]) -> anyhow::Result<Bed> {
+        Bed::make(&self.programs, mode, settings, self.options.beside.as_deref()).await
     }
 
     /// Whether all rules held.

@@ -30,24 +30,46 @@ pub fn username(user: usize) -> String {
     format!("user-{user}")
 }
 
+/// Which of two programs a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    This,
+    Other,
+}
+
 pub struct Nodes {
     folder: tempfile::TempDir,
     database: String,
     addresses: [SocketAddr; NODES],
     running: [Option<Child>; NODES],
+    versions: [Version; NODES],
+    beside: Option<PathBuf>,
     settings: Vec<(&'static str, String)>,
     clocks: Clocks,
 }
 
 impl Nodes {
-    /// Starts all of them at once on an empty database.
-    pub async fn start(database: String, settings: &[(&'static str, &str)]) -> anyhow::Result<Self> {
+    /// Starts all of them at once on an empty database. The first runs `beside`, where there is such a program.
+    pub async fn start(
+        database: String,
+        settings: &[(&'static str, &str)],
+        beside: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("latchkey-nodes.").tempdir()?;
         std::fs::write(folder.path().join("bootstrap.json"), bootstrap())?;
         let clocks = Clocks::make(folder.path()).await?;
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let addresses = [free_address()?, free_address()?, free_address()?];
-        let mut nodes = Self { folder, database, addresses, running: [None, None, None], settings, clocks };
+        let mut nodes = Self {
+            folder,
+            database,
+            addresses,
+            running: [None, None, None],
+            versions: [Version::Other, Version::This, Version::This],
+            beside: beside.map(Path::to_owned),
+            settings,
+            clocks,
+        };
         for node in 0..NODES {
             nodes.spawn(node)?;
         }
@@ -69,7 +91,7 @@ impl Nodes {
 
     pub fn spawn(&mut self, node: usize) -> anyhow::Result<()> {
         let log = File::options().append(true).create(true).open(self.log(node))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey"));
+        let mut command = Command::new(self.program(node));
         command.arg("serve").current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         // What the shell around has set is not the default.
         for (name, _) in std::env::vars_os() {
@@ -91,6 +113,21 @@ impl Nodes {
         self.clocks.impose(node, &mut command);
         self.running[node] = Some(command.spawn()?);
         Ok(())
+    }
+
+    fn program(&self, node: usize) -> &Path {
+        match (self.versions[node], &self.beside) {
+            (Version::Other, Some(program)) => program,
+            _ => Path::new(env!("CARGO_BIN_EXE_latchkey")),
+        }
+    }
+
+    /// What a node runs from its next start on.
+    pub fn change_version(&mut self, node: usize) {
+        self.versions[node] = match self.versions[node] {
+            Version::This => Version::Other,
+            Version::Other => Version::This,
+        };
     }
 
     /// Waits until each of them can issue tokens.
