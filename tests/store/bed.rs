@@ -15,13 +15,13 @@ use latchkey::domain::policy::TokenPolicy;
 use latchkey::domain::revocation::{Revocation, RevocationSink};
 use latchkey::domain::scope::Scope;
 use latchkey::domain::secret::Secret32;
-use latchkey::domain::session::{Chain, ChainKeys, Outcome, Presented, RetrySeen, Session, Successor};
+use latchkey::domain::session::{Chain, ChainKeys, EndReason, Outcome, Presented, RetrySeen, Session, Successor};
 use latchkey::domain::sources::{SystemEntropy, random};
 use latchkey::domain::time::Timestamp;
 use latchkey::domain::user::User;
 use latchkey::storage::{
-    AuditFilter, ClientEffects, CreateUserOutcome, OpenError, OpenOutcome, OpenSession, Page, Refresh, Refreshed,
-    StorageSettings, Store, Swept, UserEffects, open,
+    AuditFilter, ClientEffects, CreateUserOutcome, EndSession, OpenError, OpenOutcome, OpenSession, Page, Refresh,
+    Refreshed, StorageSettings, Store, Swept, UserEffects, open,
 };
 use sha2::Sha256;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
@@ -428,6 +428,18 @@ pub fn client(name: &str, scope: &str) -> Client {
 
 pub fn event(kind: AuditType) -> AuditEvent {
     AuditEvent::new(NOW, kind, Actor::system())
+}
+
+/// By an administrator, or by the client of [`Bed::login`] where that is the reason.
+pub fn end_session(id: SessionId, reason: EndReason) -> EndSession {
+    EndSession {
+        id,
+        of_client: (reason == EndReason::RevokedByClient).then(|| ClientId::new("app")),
+        reason,
+        now: NOW,
+        horizon: NOW.plus(Duration::from_secs(600)),
+        audit: event(AuditType::SessionRevoked).about_session(id),
+    }
 }
 
 pub fn user_effects(kind: AuditType) -> UserEffects {

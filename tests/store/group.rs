@@ -8,9 +8,9 @@ use latchkey::domain::audit::{Actor, AuditEvent, AuditType};
 use latchkey::domain::ids::Jti;
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
-use latchkey::storage::{EndSession, OpenOutcome, Position, StoreError};
+use latchkey::storage::{OpenOutcome, Position, StoreError};
 
-use crate::bed::{Bed, NOW, Raw, all, contract, event, login, seconds, started, token_of, user_effects};
+use crate::bed::{Bed, NOW, Raw, all, contract, end_session, event, login, seconds, started, token_of, user_effects};
 
 contract!(
     one_bad_job_does_not_fail_the_others,
@@ -88,11 +88,7 @@ async fn the_sink_is_told_before_the_commit(bed: Bed) {
         let (session, sub) = (token.session, user.sub.clone());
         let ending = tokio::spawn(async move {
             if in_batch {
-                let horizon = NOW.plus(seconds(600));
-                let audit = event(AuditType::SessionRevoked);
-                let reason = EndReason::RevokedByAdmin;
-                let end = EndSession { id: session, of_client: None, reason, now: NOW, horizon, audit };
-                store.end_session(end).await.map(|_| ())
+                store.end_session(end_session(session, EndReason::RevokedByAdmin)).await.map(|_| ())
             } else {
                 store.end_user_sessions(&sub, user_effects(AuditType::UserLoggedOut)).await.map(|_| ())
             }
@@ -110,14 +106,7 @@ async fn the_sink_is_told_before_the_commit(bed: Bed) {
 async fn a_job_survives_its_caller(bed: Bed) {
     let token = bed.login().await;
     let mut held = bed.hold_writers().await;
-    let end = EndSession {
-        id: token.session,
-        of_client: None,
-        reason: EndReason::RevokedByAdmin,
-        now: NOW,
-        horizon: NOW.plus(seconds(600)),
-        audit: event(AuditType::SessionRevoked),
-    };
+    let end = end_session(token.session, EndReason::RevokedByAdmin);
     let store = Arc::clone(&bed.store);
     drop(started(async move { store.end_session(end).await }));
     held.run("ROLLBACK").await;

@@ -9,9 +9,11 @@ use latchkey::domain::scope::Scope;
 use latchkey::domain::session::EndReason;
 use latchkey::domain::sign_in::{SignIn, SignInEnd};
 use latchkey::domain::user::User;
-use latchkey::storage::{CreateOutcome, EndSession, RedeemCodeOutcome, RetryLogout, RevokeConsent};
+use latchkey::storage::{CreateOutcome, EndOutcome, RedeemCodeOutcome, RetryLogout, RevokeConsent};
 
-use crate::bed::{Bed, NOW, Token, all, client, client_effects, contract, event, seconds, unique, user_effects};
+use crate::bed::{
+    Bed, NOW, Token, all, client, client_effects, contract, end_session, event, seconds, unique, user_effects,
+};
 use crate::browser::{Waiting, end_of};
 
 contract!(
@@ -96,23 +98,16 @@ async fn every_end_but_the_clients_own_is_noted(bed: Bed) {
     let user = bed.user("ada").await;
     let sign_in = bed.signed_in(&user).await;
     let session = async || bed.openid_session(&user, &sign_in).await;
-    let end = |token: &Token, reason| EndSession {
-        id: token.session,
-        of_client: None,
-        reason,
-        now: NOW,
-        horizon: NOW.plus(seconds(600)),
-        audit: event(AuditType::SessionRevoked),
-    };
+    let end = async |token: &Token, reason| bed.store.end_session(end_session(token.session, reason)).await.unwrap();
 
     let token = session().await;
-    bed.store.end_session(end(&token, EndReason::RevokedByAdmin)).await.unwrap();
-    bed.store.end_session(end(&token, EndReason::RevokedByAdmin)).await.unwrap();
+    assert_eq!(end(&token, EndReason::RevokedByAdmin).await, EndOutcome::Ended);
+    assert_eq!(end(&token, EndReason::RevokedByAdmin).await, EndOutcome::EndedBefore);
     assert_eq!(bed.noted().await, [token.session.to_string()]);
     assert!(bed.noted().await.is_empty());
 
     let token = session().await;
-    bed.store.end_session(end(&token, EndReason::RevokedByClient)).await.unwrap();
+    assert_eq!(end(&token, EndReason::RevokedByClient).await, EndOutcome::Ended);
     assert!(bed.noted().await.is_empty(), "it knows");
 
     let waiting = bed.openid_code(&user, &sign_in).await;

@@ -7,9 +7,9 @@ use latchkey::domain::audit::AuditType;
 use latchkey::domain::ids::{Jti, NodeId};
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::EndReason;
-use latchkey::storage::{EndOutcome, EndSession, Lease, Position, Store, StoreError};
+use latchkey::storage::{EndOutcome, Lease, Position, Store, StoreError};
 
-use crate::bed::{Backend, Bed, NOW, event, seconds};
+use crate::bed::{Backend, Bed, NOW, end_session, event, seconds};
 use crate::pg::PgDatabase;
 
 fn database(bed: &Bed) -> &PgDatabase {
@@ -246,14 +246,7 @@ async fn a_node_that_is_stopped_in_a_transaction_holds_nobody_up() {
     let (mut arrived, go_on) = bed.sink.close_gate();
     let [stopped, waiting] = [0, 1].map(|n| {
         let node = Arc::clone(&nodes[n]);
-        let end = EndSession {
-            id: token.session,
-            of_client: None,
-            reason: EndReason::RevokedByAdmin,
-            now: NOW,
-            horizon: NOW.plus(seconds(600)),
-            audit: event(AuditType::SessionRevoked),
-        };
+        let end = end_session(token.session, EndReason::RevokedByAdmin);
         async move { node.end_session(end).await }
     });
     let stopped = tokio::spawn(stopped);

@@ -7,12 +7,13 @@ use latchkey::domain::ids::{ClientId, SessionId};
 use latchkey::domain::revocation::Revoked;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::storage::{
-    ChangeOutcome, CreateOutcome, CreateUserOutcome, EndOutcome, EndSession, KeyCommit, OpenOutcome, RenewOutcome,
-    RenewSession, Store,
+    ChangeOutcome, CreateOutcome, CreateUserOutcome, EndOutcome, KeyCommit, OpenOutcome, RenewOutcome, RenewSession,
+    Store,
 };
 
 use crate::bed::{
-    Bed, NOW, all, client, client_effects, contract, event, login, seconds, token_of, unique, user, user_effects,
+    Bed, NOW, all, client, client_effects, contract, end_session, event, login, seconds, token_of, unique, user,
+    user_effects,
 };
 
 /// How often each race is run.
@@ -113,14 +114,7 @@ async fn the_last_two_full_admins_cannot_both_go(bed: Bed) {
 
 /// An operator's ending of a session, under way.
 fn ending(store: &Arc<dyn Store>, id: SessionId) -> tokio::task::JoinHandle<EndOutcome> {
-    let end = EndSession {
-        id,
-        of_client: None,
-        reason: EndReason::RevokedByAdmin,
-        now: NOW,
-        horizon: NOW.plus(seconds(600)),
-        audit: event(AuditType::SessionRevoked),
-    };
+    let end = end_session(id, EndReason::RevokedByAdmin);
     let store = Arc::clone(store);
     tokio::spawn(async move { store.end_session(end).await.unwrap() })
 }
@@ -180,14 +174,7 @@ async fn a_session_is_ended_by_one(bed: Bed) {
     for _ in 0..ROUNDS {
         let token = bed.login().await;
         let endings = (0..6).map(|_| {
-            let end = EndSession {
-                id: token.session,
-                of_client: Some(ClientId::new("app")),
-                reason: EndReason::RevokedByClient,
-                now: NOW,
-                horizon: NOW.plus(seconds(600)),
-                audit: event(AuditType::SessionRevoked),
-            };
+            let end = end_session(token.session, EndReason::RevokedByClient);
             move |store: Arc<dyn Store>| async move { store.end_session(end).await.unwrap() }
         });
         let outcomes = race(&nodes, endings.collect()).await;

@@ -11,7 +11,7 @@ use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::domain::time::Timestamp;
 use latchkey::storage::{ChangeOutcome, EndOutcome, EndSession, Position, RenewOutcome, RenewSession};
 
-use crate::bed::{Bed, NOW, TestKeys, all, contract, event, keys, seconds, token_of, user_effects};
+use crate::bed::{Bed, NOW, TestKeys, Token, all, contract, end_session, event, keys, seconds, token_of, user_effects};
 
 contract!(
     a_login_is_read_back_as_it_was_opened,
@@ -104,7 +104,7 @@ async fn the_parent_gets_the_same_answer_within_the_window(bed: Bed) {
     assert_eq!(trail[0].event.sid, Some(first.session));
 }
 
-fn successor(token: &crate::bed::Token) -> latchkey::domain::session::Successor {
+fn successor(token: &Token) -> latchkey::domain::session::Successor {
     latchkey::domain::session::Successor {
         session: token.session,
         generation: token.generation,
@@ -274,7 +274,7 @@ async fn a_compromised_version_is_proven_by_the_row_alone(bed: Bed) {
     let first = bed.login().await;
     let second = bed.rotate(&first, NOW).await;
     let bed = bed.with_keys(TestKeys { current: 2, compromised: HashSet::from([1]) }).await;
-    let ahead = crate::bed::Token { generation: 9, ..second.clone() };
+    let ahead = Token { generation: 9, ..second.clone() };
     assert_eq!(bed.present(&ahead, NOW).await.outcome, Outcome::Refused(Refusal::Unproven));
     let third = bed.rotate(&second, NOW).await;
     assert_eq!((third.generation, third.key_version), (2, 2));
@@ -304,15 +304,8 @@ async fn jobs_of_one_session_in_one_batch_see_each_other(bed: Bed) {
     assert_eq!(bed.session(&first).await.ended, Some((NOW, EndReason::RevokedByClient)));
 }
 
-fn end_of(token: &crate::bed::Token) -> EndSession {
-    EndSession {
-        id: token.session,
-        of_client: Some(ClientId::new("app")),
-        reason: EndReason::RevokedByClient,
-        now: NOW,
-        horizon: NOW.plus(seconds(600)),
-        audit: event(AuditType::SessionRevoked).about_session(token.session),
-    }
+fn end_of(token: &Token) -> EndSession {
+    end_session(token.session, EndReason::RevokedByClient)
 }
 
 async fn an_ended_session_is_ended_once(bed: Bed) {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use latchkey::domain::audit::AuditType;
-use latchkey::domain::ids::{ClientId, Jti};
+use latchkey::domain::ids::Jti;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::domain::time::Timestamp;
-use latchkey::storage::{EndSession, Swept};
+use latchkey::storage::Swept;
 
-use crate::bed::{Bed, NOW, contract, event, login, seconds};
+use crate::bed::{Bed, NOW, contract, end_session, event, login, seconds};
 
 contract!(
     the_sweep_removes_what_is_over_and_nothing_else,
@@ -25,14 +25,7 @@ async fn the_sweep_removes_what_is_over_and_nothing_else(bed: Bed) {
     known.known_address = Some([1; 32]);
     bed.store.open_session(known).await.unwrap();
     let ended = bed.login_of(&user).await;
-    let end = EndSession {
-        id: ended.session,
-        of_client: Some(ClientId::new("app")),
-        reason: EndReason::RevokedByClient,
-        now: NOW,
-        horizon: NOW.plus(seconds(600)),
-        audit: event(AuditType::SessionRevoked),
-    };
+    let end = end_session(ended.session, EndReason::RevokedByClient);
     bed.store.end_session(end).await.unwrap();
     bed.store.revoke_token(&Jti::new("t"), NOW.plus(seconds(60)), event(AuditType::TokenRevoked)).await.unwrap();
 
