@@ -8,7 +8,7 @@ use latchkey::storage::{ChangeOutcome, ClientEffects};
 use serde_json::json;
 
 use crate::support::forge::{Forged, forge};
-use crate::support::{Cluster, Server, on_each_database};
+use crate::support::{Cluster, Registered, Reply, Server, block_on, on_each_database};
 
 #[test]
 fn revoked_means_inactive_on_the_very_next_call() {
@@ -127,14 +127,20 @@ fn a_token_of_a_lost_key_is_inactive_for_ever_whatever_its_exp() {
     });
 }
 
+/// The login's access token is in the node's memory.
+async fn logged_in_on(cluster: &Cluster) -> (Server, Registered, Reply) {
+    let server = Server::on_cluster(cluster).await;
+    let app = server.web_app().await;
+    let login = server.login(&app).await;
+    assert!(server.is_active(&app, &login.access()).await);
+    (server, app, login)
+}
+
 #[test]
 fn with_the_database_stopped_cached_tokens_obey_the_staleness_bound() {
     let Some(cluster) = Cluster::start() else { return };
-    crate::support::block_on(async {
-        let server = Server::on_cluster(&cluster).await;
-        let app = server.web_app().await;
-        let login = server.login(&app).await;
-        assert!(server.is_active(&app, &login.access()).await);
+    block_on(async {
+        let (server, app, login) = logged_in_on(&cluster).await;
         cluster.stop();
         server.clock.advance(Duration::from_millis(1_500));
         assert!(server.is_active(&app, &login.access()).await, "within the bound memory may answer");
@@ -150,11 +156,8 @@ fn with_the_database_stopped_cached_tokens_obey_the_staleness_bound() {
 #[test]
 fn a_standby_is_not_believed_until_it_is_promoted() {
     let Some(cluster) = Cluster::start() else { return };
-    crate::support::block_on(async {
-        let server = Server::on_cluster(&cluster).await;
-        let app = server.web_app().await;
-        let login = server.login(&app).await;
-        assert!(server.is_active(&app, &login.access()).await);
+    block_on(async {
+        let (server, app, login) = logged_in_on(&cluster).await;
         cluster.stop();
         cluster.start_as_standby();
         server.clock.advance(Duration::from_secs(3));
