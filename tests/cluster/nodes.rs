@@ -30,20 +30,15 @@ pub fn username(user: usize) -> String {
     format!("user-{user}")
 }
 
-/// Which of two programs a node runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    This,
-    Other,
-}
-
 pub struct Nodes {
     folder: tempfile::TempDir,
     database: String,
     addresses: [SocketAddr; NODES],
     running: [Option<Child>; NODES],
-    versions: [Version; NODES],
+    /// Another version, where nodes are of two.
     beside: Option<PathBuf>,
+    /// Which of them run that one, or would.
+    runs_beside: [bool; NODES],
     settings: Vec<(&'static str, String)>,
     clocks: Clocks,
 }
@@ -65,8 +60,8 @@ impl Nodes {
             database,
             addresses,
             running: [None, None, None],
-            versions: [Version::Other, Version::This, Version::This],
             beside: beside.map(Path::to_owned),
+            runs_beside: [true, false, false],
             settings,
             clocks,
         };
@@ -116,18 +111,15 @@ impl Nodes {
     }
 
     fn program(&self, node: usize) -> &Path {
-        match (self.versions[node], &self.beside) {
-            (Version::Other, Some(program)) => program,
+        match &self.beside {
+            Some(program) if self.runs_beside[node] => program,
             _ => Path::new(env!("CARGO_BIN_EXE_latchkey")),
         }
     }
 
     /// What a node runs from its next start on.
     pub fn change_version(&mut self, node: usize) {
-        self.versions[node] = match self.versions[node] {
-            Version::This => Version::Other,
-            Version::Other => Version::This,
-        };
+        self.runs_beside[node] = !self.runs_beside[node];
     }
 
     /// Waits until each of them can issue tokens.

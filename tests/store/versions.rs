@@ -3,7 +3,6 @@
 use latchkey::domain::audit::AuditType;
 use latchkey::domain::session::{EndReason, Outcome, Refusal};
 use latchkey::storage::{AuditFilter, Page};
-
 use sqlx::migrate::Migrate as _;
 
 use crate::bed::{Bed, NOW, Raw, contract, event, try_open};
