@@ -66,31 +66,36 @@ def try_out(service, postgres):
         assert public.ask("/metrics")[0] == 404, "the public listener serves the metrics"
     # One of them has drawn the administrator's secret, which is good at both; and so are tokens.
     left = (service.folder / "state/admin.secret").read_text().strip()
-    bearer = service.public[0].told("/oauth2/token", form=ADMIN, client=("latchkey-admin", left))["access_token"]
+    bearer = administer(service, left)
     for admin in service.admin:
-        assert admin.ask("/admin/v1/keys", bearer=bearer)[0] == 200, "the admin listener has no admin API"
         assert admin.ask("/metrics")[0] == 200, "the admin listener has no metrics"
     client = {"client_id": "web", "client_name": "web", "grant_types": ["password", "refresh_token"], "scope": "read"}
     secret = service.admin[0].told("/admin/v1/clients", body=client, bearer=bearer)["client_secret"]
     service.admin[0].told("/admin/v1/users", body={"username": "alice", "password": PASSWORD}, bearer=bearer)
-    service.client, service.bearer = ("web", secret), bearer
+    service.client = ("web", secret)
     tokens = login(service.public[0], service)
     renewal = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     service.public[1].told("/oauth2/token", form=renewal, client=service.client)
     recover(service, left)
 
 
+def administer(service, secret):
+    """A token for the administrator's secret, which every admin listener takes."""
+    tokens = service.public[0].told("/oauth2/token", form=ADMIN, client=("latchkey-admin", secret))
+    service.bearer = tokens["access_token"]
+    for admin in service.admin:
+        assert admin.ask("/admin/v1/keys", bearer=service.bearer)[0] == 200, "the admin listener has no admin API"
+    return service.bearer
+
+
 def recover(service, lost):
     """The administrator's secret is replaced while the nodes run. The lost one ends at all of them, and its tokens."""
     found = service.command("admin", "recover").strip()
+    client = ("latchkey-admin", lost)
     for public, admin in zip(service.public, service.admin):
-        asked = {"path": "/oauth2/token", "form": ADMIN, "client": ("latchkey-admin", lost)}
-        until("refused", lambda: public.ask(**asked)[0] == 401, 5)  # noqa: B023
+        until("refused", lambda: public.ask("/oauth2/token", form=ADMIN, client=client)[0] == 401, 5)  # noqa: B023
         until("dead", lambda: admin.ask("/admin/v1/keys", bearer=service.bearer)[0] == 401, 5)  # noqa: B023
-    bearer = service.public[0].told("/oauth2/token", form=ADMIN, client=("latchkey-admin", found))["access_token"]
-    for admin in service.admin:
-        assert admin.ask("/admin/v1/keys", bearer=bearer)[0] == 200, "the new secret opens nothing"
-    service.bearer = bearer
+    administer(service, found)
 
 
 def login(site, service, **headers):
@@ -177,7 +182,7 @@ def attempt(options, folder):
 def follow(name, service, postgres, given, options):
     try:
         try_out(service, postgres)
-        print(f"{name}: two nodes start as one service, with the password of a file; a lost secret is replaced", flush=True)
+        print(f"{name}: two nodes are one service, with the password of a file; a lost secret is replaced", flush=True)
         if name != "compose":
             return
         probe(given, service)
